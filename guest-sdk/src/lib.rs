@@ -1,0 +1,1 @@
+//! Write a Refloat failure policy in Rust.

@@ -1,0 +1,1 @@
+//! Kubernetes shapes: the refloat.dev kinds, the Kargo objects we read, and conversions to core values.

@@ -1,0 +1,1 @@
+//! The controller: sees failures in a cluster, asks policies, acts once, records.

@@ -1,0 +1,1 @@
+//! What Refloat knows and decides, as values and pure functions.

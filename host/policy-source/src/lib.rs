@@ -1,0 +1,1 @@
+//! Where component bytes come from: built in, a file, a ConfigMap.

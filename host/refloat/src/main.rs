@@ -1,0 +1,3 @@
+//! Refloat on the command line.
+
+fn main() {}

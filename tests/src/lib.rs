@@ -1,0 +1,1 @@
+//! Test harness: case files, the command line, a real API server with a stand-in for Kargo.
