@@ -1,0 +1,1 @@
+//! Builds the context of a failure out of snapshots, the incident and the rules.

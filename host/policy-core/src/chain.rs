@@ -1,0 +1,1 @@
+//! Runs a chain of policies: who is asked, who is skipped, whose decision stands.

@@ -1,0 +1,1 @@
+//! Reads a failure: class, retryability, fault domain, effect, and how sure.

@@ -1,0 +1,1 @@
+//! Says what happened and why, in the same sentences everywhere.

@@ -1,0 +1,1 @@
+//! Bounds a decision: may refuse or delay, never add.

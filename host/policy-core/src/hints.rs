@@ -1,0 +1,1 @@
+//! Reads what steps say about their own failure.

@@ -1,0 +1,142 @@
+//! The state of an incident as values: attempts, budgets spent, how it closed.
+//!
+//! In: `Incident.status` of the cluster, converted by `policy-api`. Out: what guardrails and assembly read.
+//! The Incident is the unit of consistency: an attempt exists here before its Promotion does.
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Outcome, PastDecision};
+use crate::decision::ActionKind;
+use crate::failure::Failure;
+use crate::name::{FreightName, IncidentName, Origin, PromotionName};
+use crate::time::Timestamp;
+
+/// A failure and every attempt until it ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IncidentState {
+    /// Its name.
+    pub name: IncidentName,
+    /// The failure that opened it.
+    pub root: Failure,
+    /// The failure that is being handled now: the root, or that of the newest attempt.
+    pub current: Failure,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// Attempts, oldest first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// Earlier decisions, oldest first, at most 20.
+    #[serde(default)]
+    pub decisions: Vec<PastDecision>,
+    /// Keys of messages that were sent.
+    #[serde(default)]
+    pub sent: Vec<String>,
+    /// What each chain entry wants to be given back, by position.
+    #[serde(default)]
+    pub states: Vec<Option<String>>,
+    /// How it ended; `None` while it is open.
+    #[serde(default)]
+    pub closed: Option<Closed>,
+}
+
+impl IncidentState {
+    /// An incident that has just been opened.
+    pub fn open(name: IncidentName, failure: Failure, now: Timestamp) -> Self {
+        Self {
+            name,
+            root: failure.clone(),
+            current: failure,
+            opened: now,
+            attempts: Vec::new(),
+            decisions: Vec::new(),
+            sent: Vec::new(),
+            states: Vec::new(),
+            closed: None,
+        }
+    }
+
+    /// Attempts of one kind, whatever became of them: a claim spends the budget.
+    pub fn n_attempts(&self, kind: &ActionKind) -> u32 {
+        let n = self.attempts.iter().filter(|attempt| attempt.kind == *kind).count();
+        u32::try_from(n).unwrap_or(u32::MAX)
+    }
+}
+
+/// One delivery that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attempt {
+    /// 1 for the first.
+    pub number: u32,
+    /// What it is.
+    pub kind: ActionKind,
+    /// The Freight that it delivers.
+    pub freight: Option<FreightName>,
+    /// Its origin.
+    pub origin: Option<Origin>,
+    /// When it was claimed.
+    pub claimed: Timestamp,
+    /// The Promotion, once it is known.
+    pub promotion: Option<PromotionName>,
+    /// The guest's reason for it.
+    pub reason: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// How an incident ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Closed {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub resolution: Resolution,
+    /// One CamelCase word more, such as `NoGoodFreight` or `GuestFault`.
+    #[serde(default)]
+    pub reason: String,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// How incidents end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Resolution {
+    /// A retry worked, and so did its verification.
+    Recovered,
+    /// A rollback worked, and its verification ran afresh and was good.
+    RolledBack,
+    /// Left alone on purpose.
+    Accepted,
+    /// The mode allowed nothing else.
+    Observed,
+    /// Somebody or something else moved the Stage on.
+    Superseded,
+    /// Nothing automatic is left to try.
+    Exhausted,
+    /// Somebody else has it.
+    HandedOff,
+    /// The Stage is gone.
+    StageGone,
+    /// Too old before anything was done.
+    Expired,
+}
+
+impl Resolution {
+    /// The word itself.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Recovered => "Recovered",
+            Self::RolledBack => "RolledBack",
+            Self::Accepted => "Accepted",
+            Self::Observed => "Observed",
+            Self::Superseded => "Superseded",
+            Self::Exhausted => "Exhausted",
+            Self::HandedOff => "HandedOff",
+            Self::StageGone => "StageGone",
+            Self::Expired => "Expired",
+        }
+    }
+}

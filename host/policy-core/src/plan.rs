@@ -1,0 +1,1 @@
+//! Turns what guardrails left of a decision into planned writes.

@@ -1,0 +1,1 @@
+//! Masks secrets in text before anything else sees it.

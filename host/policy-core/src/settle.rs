@@ -1,0 +1,1 @@
+//! Says whether Kargo has caught up with a failure.

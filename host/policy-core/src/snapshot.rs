@@ -1,0 +1,419 @@
+//! Small snapshots of Kargo objects: only what a decision, a guardrail or the watch needs.
+//!
+//! In: Kargo objects, converted by `policy-api`. Out: values that detection and targeting read.
+//! A field that Kargo may leave out is an `Option`: a fresh Promotion has no status at all (kargo-live.md 0.8).
+//! Never decide on `currentStep`, the `Verified` condition, `finishTime` of a verification or transition times of
+//! conditions: none of them is kept here on purpose.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::{ActorKind, Artifact, Health};
+use crate::name::{FreightName, Origin, ProjectName, PromotionName, StageName, Uid, VerificationId};
+use crate::time::Timestamp;
+
+/// Phase of a Promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PromotionPhase {
+    /// Waiting for the Stage.
+    Pending,
+    /// Steps run.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly, usually not for a technical reason.
+    Failed,
+    /// Ended badly, usually for a technical reason.
+    Errored,
+    /// Ended by somebody.
+    Aborted,
+}
+
+impl PromotionPhase {
+    /// Whether it is over. A terminal Promotion never changes its phase again (`pkg/controller/promotions`).
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Errored | Self::Aborted => true,
+        }
+    }
+
+    /// Kargo's spelling.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Errored => "Errored",
+            Self::Aborted => "Aborted",
+        }
+    }
+}
+
+/// A Promotion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PromotionSnapshot {
+    /// The Project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: PromotionName,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its Stage.
+    pub stage: StageName,
+    /// The Freight that it promotes.
+    pub freight: FreightName,
+    /// The origin of that Freight, when the status says it.
+    pub origin: Option<Origin>,
+    /// Its phase; `None` until a controller has seen it.
+    pub phase: Option<PromotionPhase>,
+    /// Kargo's message.
+    #[serde(default)]
+    pub message: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// When its first step began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// `kargo.akuity.io/create-actor`, absent on Promotions made by Kargo itself.
+    pub actor: Option<String>,
+    /// Who that is.
+    #[serde(default)]
+    pub actor_kind: ActorKind,
+    /// `kargo.akuity.io/rollback: "true"`; other spellings count as no (kargo-live.md 4).
+    #[serde(default)]
+    pub is_rollback: bool,
+    /// Who asked for its abort: the `actor` of `kargo.akuity.io/abort`.
+    pub abort_actor: Option<String>,
+    /// `kargo.akuity.io/auto-promotion-hold`: the origin that this Promotion holds.
+    pub hold: Option<Origin>,
+    /// `kargo.akuity.io/auto-promotion-resume`: the origin whose hold this Promotion lifts.
+    pub resume: Option<Origin>,
+    /// Labels under `refloat.dev/`, which our own Promotions carry.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// `refloat.dev/ignore: "true"` on the Promotion.
+    #[serde(default)]
+    pub ignored: bool,
+    /// The collection that it was to establish: origin to Freight. Empty when it never got that far.
+    #[serde(default)]
+    pub collection: BTreeMap<Origin, FreightName>,
+    /// Steps in order: those of `spec.steps`, with what `status` says about each.
+    #[serde(default)]
+    pub steps: Vec<StepSnapshot>,
+    /// Hash over `spec.steps` and `spec.vars`, to see whether the template has changed since.
+    pub template_hash: Option<String>,
+}
+
+impl PromotionSnapshot {
+    /// Whether it is over.
+    pub fn is_terminal(&self) -> bool {
+        self.phase.is_some_and(PromotionPhase::is_terminal)
+    }
+}
+
+/// One step of a Promotion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StepSnapshot {
+    /// Alias.
+    pub alias: String,
+    /// Runner (`uses`).
+    pub kind: String,
+    /// Kargo's status text; `None` if the step was not reached.
+    pub status: Option<String>,
+    /// Kargo's message.
+    #[serde(default)]
+    pub message: String,
+    /// Errors that Kargo counted; 0 for terminal failures (kargo-live.md 2).
+    #[serde(default)]
+    pub error_count: u32,
+    /// Whether the Promotion goes on after it failed.
+    #[serde(default)]
+    pub continue_on_error: bool,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Its output (`status.state[alias]`) as JSON text, only for aliases that may be captured.
+    pub output: Option<String>,
+}
+
+impl StepSnapshot {
+    /// Whether it ended badly.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.status.as_deref(), Some("Failed" | "Errored"))
+    }
+}
+
+/// A Stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageSnapshot {
+    /// The Project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: StageName,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its resourceVersion: every annotation that we write is guarded by it.
+    #[serde(default)]
+    pub resource_version: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// `spec.shard`.
+    pub shard: Option<String>,
+    /// What it requests.
+    #[serde(default)]
+    pub requests: Vec<FreightRequest>,
+    /// Whether it has promotion steps; a control flow Stage has none and is left alone.
+    #[serde(default)]
+    pub has_steps: bool,
+    /// Whether `spec.verification` is set.
+    #[serde(default)]
+    pub verifies: bool,
+    /// Hash over the template's steps and vars, comparable with [`PromotionSnapshot::template_hash`].
+    pub template_hash: Option<String>,
+    /// `status.health.status`; `None` while Kargo has not said.
+    pub health: Option<Health>,
+    /// `status.currentPromotion.name`.
+    pub current_promotion: Option<PromotionName>,
+    /// `status.lastPromotion`: the last terminal Promotion that the Stage has recorded.
+    pub last_promotion: Option<LastPromotion>,
+    /// `status.freightHistory`, newest first, at most 10, with duplicates.
+    #[serde(default)]
+    pub history: Vec<CollectionSnapshot>,
+    /// `status.autoPromotionHolds`: durable ones.
+    #[serde(default)]
+    pub holds: Vec<HoldSnapshot>,
+    /// `kargo.akuity.io/reverify`, as it stands.
+    pub reverify: Option<String>,
+    /// `refloat.dev/ignore: "true"` on the Stage.
+    #[serde(default)]
+    pub ignored: bool,
+    /// Whether the Stage is being deleted.
+    #[serde(default)]
+    pub deleting: bool,
+}
+
+/// One entry of `spec.requestedFreight`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FreightRequest {
+    /// The origin.
+    pub origin: Origin,
+    /// Whether Freight comes straight from the Warehouse.
+    #[serde(default)]
+    pub direct: bool,
+    /// Upstream Stages.
+    #[serde(default)]
+    pub stages: Vec<StageName>,
+    /// Whether Freight must be verified in all of them (`availabilityStrategy: All`), not just one.
+    #[serde(default)]
+    pub all_stages: bool,
+    /// `requiredSoakTime` in seconds.
+    #[serde(default)]
+    pub soak_seconds: u32,
+}
+
+/// `status.lastPromotion`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LastPromotion {
+    /// Its name.
+    pub name: PromotionName,
+    /// Its phase.
+    pub phase: Option<PromotionPhase>,
+    /// Its Freight.
+    pub freight: Option<FreightName>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+/// One entry of `status.freightHistory`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CollectionSnapshot {
+    /// Kargo's id of the combination.
+    pub id: String,
+    /// Origin to Freight.
+    pub items: BTreeMap<Origin, FreightName>,
+    /// `verificationHistory`, newest first.
+    #[serde(default)]
+    pub verifications: Vec<VerificationSnapshot>,
+}
+
+/// One verification attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerificationSnapshot {
+    /// Its id.
+    pub id: VerificationId,
+    /// Its phase; `None` for the empty text, which means pending.
+    pub phase: Option<VerificationPhase>,
+    /// Its message.
+    #[serde(default)]
+    pub message: String,
+    /// Who asked for it or aborted it.
+    pub actor: Option<String>,
+    /// The AnalysisRun.
+    pub analysis_run: Option<String>,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// `finishTime`. Set while still pending; never read it as "has ended".
+    pub finished: Option<Timestamp>,
+}
+
+/// Phase of a verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum VerificationPhase {
+    /// Not begun.
+    Pending,
+    /// Running.
+    Running,
+    /// Judged good.
+    Successful,
+    /// Judged bad, or aborted by a person: the message tells.
+    Failed,
+    /// Could not judge.
+    Error,
+    /// Not produced by open-source Kargo.
+    Aborted,
+    /// No verdict.
+    Inconclusive,
+}
+
+impl VerificationPhase {
+    /// Whether it is over.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Running => false,
+            Self::Successful | Self::Failed | Self::Error | Self::Aborted | Self::Inconclusive => true,
+        }
+    }
+
+    /// Kargo's spelling.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Successful => "Successful",
+            Self::Failed => "Failed",
+            Self::Error => "Error",
+            Self::Aborted => "Aborted",
+            Self::Inconclusive => "Inconclusive",
+        }
+    }
+}
+
+/// A durable hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HoldSnapshot {
+    /// The origin.
+    pub origin: Origin,
+    /// The Freight held in place.
+    pub freight: FreightName,
+    /// The Promotion that made it.
+    pub promotion: Option<PromotionName>,
+    /// Who made it.
+    pub actor: Option<String>,
+}
+
+/// A piece of Freight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FreightSnapshot {
+    /// Its name.
+    pub name: FreightName,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// Its origin.
+    pub origin: Origin,
+    /// `discoveredAt`, else creation.
+    pub discovered: Option<Timestamp>,
+    /// Its artifacts.
+    #[serde(default)]
+    pub artifacts: Vec<Artifact>,
+    /// `status.verifiedIn`: Stage to longest soak in seconds. Marks failed Freight too in Stages with several origins.
+    #[serde(default)]
+    pub verified_in: BTreeMap<StageName, u32>,
+    /// `status.currentlyIn`: Stage to since when.
+    #[serde(default)]
+    pub currently_in: BTreeMap<StageName, Option<Timestamp>>,
+    /// `status.approvedFor`.
+    #[serde(default)]
+    pub approved_for: Vec<StageName>,
+}
+
+/// An AnalysisRun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnalysisRunSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its phase as written.
+    pub phase: Option<String>,
+    /// Its message.
+    #[serde(default)]
+    pub message: String,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Its metrics.
+    #[serde(default)]
+    pub metrics: Vec<crate::context::MetricFacts>,
+}
+
+/// A Project with its ProjectConfig.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProjectSnapshot {
+    /// Its name.
+    pub name: ProjectName,
+    /// Labels of its namespace.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// `spec.promotionPolicies` of the ProjectConfig, in order; the first match wins
+    /// (`pkg/api/auto_promotion.go`). Never read auto-promotion from Stage status: it lags (kargo-live.md 4).
+    #[serde(default)]
+    pub promotion_policies: Vec<PromotionPolicy>,
+    /// `refloat.dev/ignore: "true"` on the namespace.
+    #[serde(default)]
+    pub ignored: bool,
+}
+
+/// One promotion policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PromotionPolicy {
+    /// Which Stages.
+    pub stages: StageSelector,
+    /// Whether Kargo promotes by itself.
+    #[serde(default)]
+    pub auto_promotion: bool,
+    /// Whether Kargo Enterprise rolls back by itself (`autoRollback` is set).
+    #[serde(default)]
+    pub auto_rollback: bool,
+}
+
+/// Which Stages are meant, by Kargo's conventions: a name, `glob:...`, `regex:...`, and labels, all of which must
+/// match. Everything empty means every Stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageSelector {
+    /// A name or pattern.
+    pub name: Option<String>,
+    /// Labels with exact values.
+    #[serde(default)]
+    pub match_labels: BTreeMap<String, String>,
+    /// Label expressions: key, operator (`In`, `NotIn`, `Exists`, `DoesNotExist`), values.
+    #[serde(default)]
+    pub match_expressions: Vec<(String, String, Vec<String>)>,
+}

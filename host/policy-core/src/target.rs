@@ -1,0 +1,1 @@
+//! Finds the last good Freight of a Stage, per origin.
