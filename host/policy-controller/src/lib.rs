@@ -1,1 +1,8 @@
-//! The controller: sees failures in a cluster, asks policies, acts once, records.
+//! The controller.
+
+pub mod admin;
+pub mod clock;
+pub mod lease;
+pub mod metrics;
+pub mod queue;
+pub mod steps;

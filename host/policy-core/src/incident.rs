@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Outcome, PastDecision};
-use crate::decision::ActionKind;
+use crate::decision::{Action, ActionKind};
 use crate::failure::Failure;
-use crate::name::{FreightName, IncidentName, Origin, PromotionName};
+use crate::name::{FailureId, FreightName, IncidentName, Origin, PromotionName};
 use crate::time::Timestamp;
 
 /// A failure and every attempt until it ends.
@@ -35,6 +35,18 @@ pub struct IncidentState {
     /// What each chain entry wants to be given back, by position.
     #[serde(default)]
     pub states: Vec<Option<String>>,
+    /// The failure that the policies were asked about last; the current one is undecided while they differ.
+    #[serde(default)]
+    pub decided: Option<FailureId>,
+    /// How many decisions were made, which numbers the DecisionRecords.
+    #[serde(default)]
+    pub n_decisions: u32,
+    /// A delivery that was decided on and waits for its time.
+    #[serde(default)]
+    pub pending: Option<Pending>,
+    /// When the policies want to be asked again.
+    #[serde(default)]
+    pub timer: Option<Timer>,
     /// How it ended; `None` while it is open.
     #[serde(default)]
     pub closed: Option<Closed>,
@@ -52,6 +64,10 @@ impl IncidentState {
             decisions: Vec::new(),
             sent: Vec::new(),
             states: Vec::new(),
+            decided: None,
+            n_decisions: 0,
+            pending: None,
+            timer: None,
             closed: None,
         }
     }
@@ -81,8 +97,47 @@ pub struct Attempt {
     pub promotion: Option<PromotionName>,
     /// The guest's reason for it.
     pub reason: String,
+    /// The DecisionRecord that it comes from.
+    #[serde(default)]
+    pub record: String,
+    /// The create is not sent after this time. For people: the sender goes by its monotonic clock, and a successor
+    /// by how long it has watched the claim.
+    #[serde(default)]
+    pub send_before: Timestamp,
+    /// How often it was claimed: more than once only after a crash or a lost answer.
+    #[serde(default)]
+    pub n_claims: u32,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Attempt {
+    /// Whether it is claimed and nobody knows yet what became of the claim.
+    pub fn is_unanswered(&self) -> bool {
+        self.promotion.is_none() && self.outcome == Outcome::Pending
+    }
+}
+
+/// A delivery that was decided on and waits for its time. It spends nothing until it is claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pending {
+    /// Not before this time.
+    pub at: Timestamp,
+    /// The action that it comes from, as the policy gave it: guardrails look at it again when it is due.
+    pub action: Action,
+    /// The DecisionRecord that it comes from.
+    pub record: String,
+}
+
+/// When the policies want to be asked again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timer {
+    /// When.
+    pub at: Timestamp,
+    /// What is waited for.
+    pub cause: String,
 }
 
 /// How an incident ended.

@@ -1,0 +1,193 @@
+//! Leadership by a `coordination.k8s.io/v1` Lease: at most one replica handles failures.
+//!
+//! In: an API client, an identity. Out: [`Lease::acquire`] waits until this replica leads and says since when nobody
+//! did; [`Lease::hold`] renews and returns when leadership is lost. Every write is guarded by resourceVersion.
+//! A Lease alone never makes acting safe: a claim in an Incident does. Existing crates read clocks of their own or
+//! do not follow kube 5, and these two hundred lines must also run in virtual time.
+
+use std::time::Duration;
+
+use jiff::Timestamp as Wall;
+use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+use policy_core::time::Timestamp;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+
+/// How long a Lease is good without renewal. Kubernetes' own controllers use 15 s.
+const DURATION: Duration = Duration::from_secs(15);
+/// How often it is renewed, and looked at by those who wait: a third, so that two renewals may be lost.
+const PERIOD: Duration = Duration::from_secs(5);
+/// A holder that could not renew for this long stops, before others may start.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// A Lease that this replica wants.
+pub struct Lease {
+    api: Api<Object>,
+    name: String,
+    identity: String,
+    clock: Clock,
+}
+
+/// What a replica learns when it becomes the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acquired {
+    /// When the last leader was seen alive; `None` on the very first start.
+    pub previous: Option<Timestamp>,
+}
+
+/// The Lease could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {operation} Lease `{name}`")]
+pub struct LeaseError {
+    operation: &'static str,
+    name: String,
+    source: kube::Error,
+}
+
+/// What was seen of somebody else's Lease, and when on our own monotonic clock: wall clocks of two machines are
+/// never compared.
+struct Seen {
+    resource_version: Option<String>,
+    at: Instant,
+}
+
+impl Lease {
+    /// A Lease of that name for a replica of that identity.
+    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: &str, clock: Clock) -> Self {
+        let api = Api::namespaced(client, namespace);
+        Self { api, name: name.to_owned(), identity: identity.to_owned(), clock }
+    }
+
+    /// Waits until this replica leads. Errors of the API server are logged and tried again.
+    pub async fn acquire(&self) -> Acquired {
+        let mut seen: Option<Seen> = None;
+        loop {
+            match self.try_acquire(&mut seen).await {
+                Ok(Some(acquired)) => return acquired,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet"),
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Renews until leadership is lost.
+    pub async fn hold(&self) {
+        let mut renewed = Instant::now();
+        while renewed.elapsed() < GIVE_UP {
+            tokio::time::sleep(PERIOD).await;
+            let sent = Instant::now();
+            match self.renew().await {
+                Ok(true) => renewed = sent,
+                Ok(false) => return,
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "Lease not renewed"),
+            }
+        }
+    }
+
+    /// Gives the Lease up at once, so that another replica need not wait. Best effort.
+    pub async fn release(&self) {
+        let Ok(Some(mut object)) = self.get().await else { return };
+        if holder(&object) != Some(self.identity.as_str()) {
+            return;
+        }
+        if let Some(spec) = object.spec.as_mut() {
+            spec.holder_identity = None;
+        }
+        if let Err(error) = self.replace(&object).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "Lease not released");
+        }
+    }
+
+    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Acquired>, LeaseError> {
+        let Some(object) = self.get().await? else {
+            return Ok(self.create().await?.then_some(Acquired { previous: None }));
+        };
+        let free = holder(&object).is_none_or(|holder| holder.is_empty() || holder == self.identity);
+        if !free && !has_expired(&object, seen) {
+            return Ok(None);
+        }
+        let previous = renew_time(&object);
+        let mut mine = object;
+        let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
+        mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });
+        Ok(self.replace(&mine).await?.then_some(Acquired { previous }))
+    }
+
+    async fn renew(&self) -> Result<bool, LeaseError> {
+        let Some(mut object) = self.get().await? else { return self.create().await };
+        if holder(&object) != Some(self.identity.as_str()) {
+            return Ok(false);
+        }
+        let old = object.spec.take().unwrap_or_default();
+        object.spec = Some(LeaseSpec {
+            lease_transitions: old.lease_transitions,
+            acquire_time: old.acquire_time,
+            ..self.spec()
+        });
+        self.replace(&object).await
+    }
+
+    fn spec(&self) -> LeaseSpec {
+        let now = Wall::from_second(i64::from(self.clock.now().0)).ok().map(MicroTime);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: now.clone(),
+            renew_time: now,
+            ..LeaseSpec::default()
+        }
+    }
+
+    async fn get(&self) -> Result<Option<Object>, LeaseError> {
+        self.api.get_opt(&self.name).await.map_err(|source| self.error("read", source))
+    }
+
+    /// False when somebody else was quicker.
+    async fn create(&self) -> Result<bool, LeaseError> {
+        let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+        let object = Object { metadata, spec: Some(self.spec()), ..Object::default() };
+        won(self.api.create(&PostParams::default(), &object).await).map_err(|source| self.error("create", source))
+    }
+
+    /// False when somebody else was quicker: the object still carries the resourceVersion that was read.
+    async fn replace(&self, object: &Object) -> Result<bool, LeaseError> {
+        won(self.api.replace(&self.name, &PostParams::default(), object).await)
+            .map_err(|source| self.error("update", source))
+    }
+
+    fn error(&self, operation: &'static str, source: kube::Error) -> LeaseError {
+        LeaseError { operation, name: self.name.clone(), source }
+    }
+}
+
+fn won<T>(answer: Result<T, kube::Error>) -> Result<bool, kube::Error> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn holder(object: &Object) -> Option<&str> {
+    object.spec.as_ref()?.holder_identity.as_deref()
+}
+
+fn renew_time(object: &Object) -> Option<Timestamp> {
+    let seconds = object.spec.as_ref()?.renew_time.as_ref()?.0.as_second();
+    u32::try_from(seconds).ok().map(Timestamp)
+}
+
+fn has_expired(object: &Object, seen: &mut Option<Seen>) -> bool {
+    let resource_version = object.metadata.resource_version.clone();
+    match seen {
+        Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= DURATION,
+        Some(_) | None => {
+            *seen = Some(Seen { resource_version, at: Instant::now() });
+            false
+        }
+    }
+}
