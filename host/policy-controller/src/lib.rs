@@ -1,8 +1,37 @@
-//! The controller.
+//! The controller: sees failures in a cluster, asks policies, acts once, records.
+//!
+//! Watches fill the [`stores`] and the [`queue`]; the handler takes one Stage after the other from the queue and
+//! [`visit`]s it. A visit opens incidents, waits until Kargo has caught up, gathers the [`scene`], [`decide`]s (guests,
+//! guardrails and plan are pure functions of `policy-core`), keeps a DecisionRecord, tells people, and [`deliver`]s:
+//! rehearse, claim, create, count, attach. Later visits follow the attempt until the incident closes.
+//! [`acceptance`] says which policies are in force; [`lease`] makes one replica the leader.
+//!
+//! Kargo objects are written only in [`deliver`], by POST or by a patch with a resourceVersion, as the Project's own
+//! account. Nothing here uses server-side apply, deletes anything, or knows whether the cluster is simulated.
 
+pub mod acceptance;
 pub mod admin;
+pub mod case;
 pub mod clock;
+pub mod decide;
+pub mod deliver;
+pub mod events;
+pub mod feeds;
+pub mod host;
 pub mod lease;
 pub mod metrics;
+pub mod modules;
+pub mod policies;
 pub mod queue;
+pub mod records;
+pub mod requests;
+pub mod rights;
+pub mod run;
+pub mod scene;
 pub mod steps;
+pub mod stores;
+pub mod tell;
+pub mod visit;
+pub mod watch;
+
+pub use run::{Options, RunError, run};

@@ -32,25 +32,27 @@ steps! {
     Settled = "settled",
     /// The context is complete.
     Gathered = "gathered",
-    /// The policies have answered.
+    /// The policies have answered and the guardrails have spoken.
     Decided = "decided",
     /// The DecisionRecord exists.
     Recorded = "recorded",
+    /// Messages and Events of the decision are out.
+    Told = "told",
+    /// The Incident knows the decision, and when its delivery is due.
+    Planned = "planned",
+    /// The dry run was answered and agrees with the plan.
+    Rehearsed = "rehearsed",
     /// The attempt is claimed: budget spent, nothing sent.
     Claimed = "claimed",
     /// The Stage carries the mark that forces a fresh verification (rollbacks only).
     Freshened = "freshened",
-    /// The dry run was answered and agrees with the plan.
-    Rehearsed = "rehearsed",
     /// The Promotion exists; the Incident does not know its name yet.
     Created = "created",
-    /// The list by attempt label shows exactly one.
+    /// A list by attempt label shows exactly one.
     Counted = "counted",
     /// The Incident knows the Promotion.
     Attached = "attached",
-    /// Messages and Events of the decision are out.
-    Told = "told",
-    /// The attempt is over and its outcome is in the Incident.
+    /// The attempt is over, its outcome is not in the Incident yet.
     Followed = "followed",
     /// The Incident is closed.
     Closed = "closed",

@@ -9,7 +9,9 @@ use crate::context::{Outcome, PastDecision};
 use crate::decision::{Action, ActionKind};
 use crate::failure::Failure;
 use crate::name::{FailureId, FreightName, IncidentName, Origin, PromotionName};
+use crate::guardrails::Seen;
 use crate::time::Timestamp;
+use crate::write::HoldExpectation;
 
 /// A failure and every attempt until it ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +109,9 @@ pub struct Attempt {
     /// How often it was claimed: more than once only after a crash or a lost answer.
     #[serde(default)]
     pub n_claims: u32,
+    /// What Kargo's admission must say about holds, so that a claim taken up again is rehearsed like the first time.
+    #[serde(default)]
+    pub expect: HoldExpectation,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -128,6 +133,8 @@ pub struct Pending {
     pub action: Action,
     /// The DecisionRecord that it comes from.
     pub record: String,
+    /// What the decision saw in the Stage (G8).
+    pub seen: Seen,
 }
 
 /// When the policies want to be asked again.

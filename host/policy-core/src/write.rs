@@ -123,7 +123,7 @@ impl Write {
 }
 
 /// What the admission of a Promotion must say about auto-promotion holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HoldExpectation {
     /// A hold must be stamped: the Stage is auto-promoted and this is not its candidate.
@@ -131,5 +131,6 @@ pub enum HoldExpectation {
     /// A hold must not be lifted: somebody's hold is in force.
     MustNotResume,
     /// Either is fine: nothing is held, or the Stage is not auto-promoted.
+    #[default]
     Any,
 }

@@ -1,0 +1,385 @@
+//! Accepts policies and modules, and says so in their status.
+//!
+//! In: objects as the stores hold them. Out: what is in force, and statuses that are written only when they differ.
+//! A spec that is not acceptable changes nothing: the last acceptable one stays in force, kept in the status so that a
+//! restart does not lose it. Every status update carries the resourceVersion that was read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::api::{Api, PostParams};
+use kube::{Resource, ResourceExt};
+use policy_api::accept::{self, Author, Problem};
+use policy_api::crd::cluster_failure_policy::Caps;
+use policy_api::crd::condition::{self, Condition, Statement, reasons, types};
+use policy_api::crd::failure_policy::{Accepted, AcceptedModule, MatchedStage};
+use policy_api::crd::policy_body::{ChainEntry, Mode, PolicyBody};
+use policy_api::crd::policy_module::{ClusterModuleSource, ManifestSummary, ModuleStatus};
+use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, PolicyModule};
+use policy_api::select;
+use policy_core::name::ProjectName;
+use policy_core::snapshot::{ProjectSnapshot, StageSnapshot};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::events::{self, About, Loudness, Note};
+use crate::host::Host;
+use crate::modules::{self, ModuleKey, ModuleState};
+use crate::queue::StageKey;
+use crate::rights;
+
+/// Stages that a status lists at most.
+const MAX_MATCHED: usize = 256;
+
+/// Looks at every policy and module once.
+pub async fn refresh(host: &Host, namespace: &str) {
+    let (policies, platform, project_modules, cluster_modules) = host.stores.with(|known| {
+        let policies: Vec<Arc<FailurePolicy>> =
+            known.failure_policies.values().flat_map(|all| all.values().cloned()).collect();
+        let platform: Vec<Arc<ClusterFailurePolicy>> = known.cluster_failure_policies.values().cloned().collect();
+        let project: Vec<Arc<PolicyModule>> = known.modules.values().flat_map(|all| all.values().cloned()).collect();
+        let cluster: Vec<Arc<ClusterPolicyModule>> = known.cluster_modules.values().cloned().collect();
+        (policies, platform, project, cluster)
+    });
+    for module in &project_modules {
+        project_module(host, module).await;
+    }
+    for module in &cluster_modules {
+        cluster_module(host, module, namespace).await;
+    }
+    builtins(host, &policies, &platform).await;
+    let (platform, platform_problems) = accept_platform(host, &platform);
+    let mut in_force: BTreeMap<ProjectName, Vec<FailurePolicy>> = BTreeMap::new();
+    let mut judged = Vec::new();
+    for policy in &policies {
+        let one = judge(host, policy, &platform);
+        if let Some(policy) = &one.in_force {
+            in_force.entry(one.project.clone()).or_default().push(policy.clone());
+        }
+        judged.push((Arc::clone(policy), one));
+    }
+    host.policies.put(in_force.clone(), platform.clone());
+    for (policy, one) in &judged {
+        say(host, policy, one, &in_force, &platform).await;
+    }
+    for (policy, problems) in &platform_problems {
+        say_platform(host, policy, problems).await;
+    }
+    for key in host.stores.stage_keys(None) {
+        host.queue.push(key);
+    }
+}
+
+/// What was found about a FailurePolicy.
+struct Judged {
+    project: ProjectName,
+    problems: Vec<Problem>,
+    /// The policy with the spec that is in force, if there is one.
+    in_force: Option<FailurePolicy>,
+    accepted: Option<Accepted>,
+    caps: Caps,
+}
+
+fn judge(host: &Host, policy: &FailurePolicy, platform: &[ClusterFailurePolicy]) -> Judged {
+    let project = ProjectName::new(policy.namespace().unwrap_or_default());
+    let snapshot = host.stores.project(&project);
+    let snapshot = snapshot.unwrap_or_else(|| ProjectSnapshot { name: project.clone(), ..ProjectSnapshot::default() });
+    let caps = select::caps(&snapshot, platform);
+    let modules = &host.policies.modules;
+    let known = |entry: &ChainEntry| modules.known_as(entry, &project);
+    let problems = accept::problems(&policy.spec.body, Author::Project, &caps, known);
+    let accepted = match problems.is_empty() {
+        true => Some(accepted(host, policy, &project, &caps)),
+        false => policy.status.as_ref().and_then(|status| status.accepted.clone()),
+    };
+    let in_force = accepted.as_ref().and_then(Accepted::spec).map(|spec| {
+        let mut policy = policy.clone();
+        policy.spec = spec;
+        policy
+    });
+    Judged { project, problems, in_force, accepted, caps }
+}
+
+fn accepted(host: &Host, policy: &FailurePolicy, project: &ProjectName, caps: &Caps) -> Accepted {
+    let body = &policy.spec.body;
+    Accepted {
+        generation: policy.metadata.generation.unwrap_or_default(),
+        spec: serde_json::to_value(&policy.spec).unwrap_or_default(),
+        settings_digest: settings_digest(body),
+        modules: accepted_modules(host, body, project),
+        rules: serde_json::to_value(select::rules(body, caps)).ok(),
+    }
+}
+
+fn settings_digest(body: &PolicyBody) -> String {
+    let settings: Vec<_> = body.chain.iter().map(|entry| (&entry.name, &entry.settings)).collect();
+    policy_source::digest(&serde_json::to_vec(&settings).unwrap_or_default()).to_string()
+}
+
+fn accepted_modules(host: &Host, body: &PolicyBody, project: &ProjectName) -> Vec<AcceptedModule> {
+    let loaded = |entry: &ChainEntry| {
+        let state = host.policies.modules.state(&ModuleKey::of(entry, project)?)?;
+        Some(AcceptedModule { entry: entry.name.clone(), digest: state.loaded?.digest.to_string() })
+    };
+    body.chain.iter().filter_map(loaded).collect()
+}
+
+/// Writes the status of a FailurePolicy, if it differs.
+async fn say(
+    host: &Host,
+    policy: &FailurePolicy,
+    judged: &Judged,
+    in_force: &BTreeMap<ProjectName, Vec<FailurePolicy>>,
+    platform: &[ClusterFailurePolicy],
+) {
+    let own = in_force.get(&judged.project).map(Vec::as_slice).unwrap_or_default();
+    let ruled = ruled_stages(host, policy, judged, own, platform);
+    let mode = judged.in_force.as_ref().map(|policy| policy.spec.body.mode).unwrap_or_default();
+    let matched = matched(host, &judged.project, &ruled, mode).await;
+    let mut status = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
+    status.observed_generation = generation;
+    status.accepted.clone_from(&judged.accepted);
+    status.stages_total = u32::try_from(ruled.stages.len()).ok();
+    let now = host.clock.now();
+    let mut set = |statement| condition::set(&mut status.conditions, statement, generation, now);
+    set(accept::statement(&judged.problems));
+    set(select::conflict_statement(&policy.name_any(), &ruled.tied));
+    set(select::stages_statement(
+        policy.spec.stage_selector.as_ref(),
+        ruled.stages.len(),
+        judged.project.as_str(),
+    ));
+    set(write_access(mode, &matched));
+    status.matched_stages = matched;
+    if policy.status.as_ref() == Some(&status) {
+        return;
+    }
+    let mut object = policy.clone();
+    object.status = Some(status);
+    let api = Api::namespaced(host.requests.client().clone(), judged.project.as_str());
+    save(host, "failurepolicies", &api, &object).await;
+    tell(host, policy, judged).await;
+}
+
+/// Says in an Event that a new spec is not in force: people watch Events sooner than conditions.
+async fn tell(host: &Host, policy: &FailurePolicy, judged: &Judged) {
+    let Some(first) = judged.problems.first() else { return };
+    let generation = policy.metadata.generation.unwrap_or_default();
+    let text = accept::statement(&judged.problems).message;
+    let uid = policy.metadata.uid.clone().unwrap_or_default();
+    let name = policy.name_any();
+    let note = Note {
+        about: About {
+            api_version: "refloat.dev/v1alpha1",
+            kind: "FailurePolicy",
+            project: &judged.project,
+            name: &name,
+            uid: &uid,
+        },
+        key: &format!("{generation}:{text}"),
+        reason: first.reason,
+        loudness: Loudness::Warning,
+        text: &text,
+        now: host.clock.now(),
+    };
+    host.metrics.request("create", "events");
+    if let Err(error) = events::write(host.requests.client(), &note).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "nobody told about a FailurePolicy");
+    }
+}
+
+/// Stages that a policy rules, and the names that tie with it.
+struct Ruled {
+    stages: Vec<StageSnapshot>,
+    tied: Vec<String>,
+}
+
+fn ruled_stages(
+    host: &Host,
+    policy: &FailurePolicy,
+    judged: &Judged,
+    own: &[FailurePolicy],
+    platform: &[ClusterFailurePolicy],
+) -> Ruled {
+    let name = policy.name_any();
+    let mut ruled = Ruled { stages: Vec::new(), tied: Vec::new() };
+    let Some(project) = host.stores.project(&judged.project) else { return ruled };
+    for stage in host.stores.stages_of(&judged.project) {
+        match select::ruling(&stage, &project, own, platform) {
+            select::Ruling::Project(by) if by.name_any() == name => ruled.stages.push(stage),
+            select::Ruling::Conflict(names) if names.contains(&name) => ruled.tied.extend(names),
+            select::Ruling::Project(_)
+            | select::Ruling::Platform(..)
+            | select::Ruling::Conflict(_)
+            | select::Ruling::Nothing => {}
+        }
+    }
+    ruled.tied.sort();
+    ruled.tied.dedup();
+    ruled
+}
+
+async fn matched(host: &Host, project: &ProjectName, ruled: &Ruled, mode: Mode) -> Vec<MatchedStage> {
+    let mut matched = Vec::new();
+    for stage in ruled.stages.iter().take(MAX_MATCHED) {
+        let key = StageKey { project: project.clone(), stage: stage.name.clone() };
+        let missing = match mode {
+            Mode::Enforce => rights::missing(host, &key).await.unwrap_or_default(),
+            Mode::Observe | Mode::Suggest => Vec::new(),
+        };
+        let really = if missing.is_empty() { mode } else { Mode::Observe };
+        matched.push(MatchedStage { name: stage.name.to_string(), mode: really, missing_verbs: missing });
+    }
+    matched
+}
+
+fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {
+    let lacking = matched.iter().find(|stage| !stage.missing_verbs.is_empty());
+    match (mode, lacking) {
+        (Mode::Observe | Mode::Suggest, _) => {
+            Statement::unknown(types::WRITE_ACCESS, reasons::GRANTED, format!("not needed for {}", mode.text()))
+        }
+        (Mode::Enforce, None) => Statement::yes(types::WRITE_ACCESS, reasons::GRANTED, "the account has every right"),
+        (Mode::Enforce, Some(stage)) => Statement::no(
+            types::WRITE_ACCESS,
+            reasons::VERB_MISSING,
+            format!(
+                "Stage `{}` is only observed: the Project's account may not {}; `refloat enable` prints what it needs",
+                stage.name,
+                stage.missing_verbs.join(", ")
+            ),
+        ),
+    }
+}
+
+type Platform = (Arc<ClusterFailurePolicy>, Vec<Problem>);
+
+/// ClusterFailurePolicies as they are in force: caps always count, a default only when it is acceptable.
+fn accept_platform(host: &Host, all: &[Arc<ClusterFailurePolicy>]) -> (Vec<ClusterFailurePolicy>, Vec<Platform>) {
+    let nowhere = ProjectName::default();
+    let modules = &host.policies.modules;
+    let mut in_force = Vec::new();
+    let mut judged = Vec::new();
+    for policy in all {
+        let caps = policy.spec.caps.clone().unwrap_or_default();
+        let known = |entry: &ChainEntry| modules.known_as(entry, &nowhere);
+        let problems = policy
+            .spec
+            .default
+            .as_ref()
+            .map(|body| accept::problems(body, Author::Platform, &caps, known))
+            .unwrap_or_default();
+        let mut effective = ClusterFailurePolicy::clone(policy);
+        if !problems.is_empty() {
+            effective.spec.default = None;
+        }
+        in_force.push(effective);
+        judged.push((Arc::clone(policy), problems));
+    }
+    (in_force, judged)
+}
+
+async fn say_platform(host: &Host, policy: &ClusterFailurePolicy, problems: &[Problem]) {
+    let mut status = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
+    status.observed_generation = generation;
+    let covered = host.stores.with(|known| {
+        known.projects.values().filter(|project| select::covers(policy, project)).count()
+    });
+    status.projects_total = u32::try_from(covered).ok();
+    condition::set(&mut status.conditions, accept::statement(problems), generation, host.clock.now());
+    if policy.status.as_ref() == Some(&status) {
+        return;
+    }
+    let mut object = policy.clone();
+    object.status = Some(status);
+    save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
+}
+
+async fn project_module(host: &Host, module: &PolicyModule) {
+    let project = ProjectName::new(module.namespace().unwrap_or_default());
+    let key = ModuleKey::Project(project.clone(), module.name_any());
+    let source = ClusterModuleSource::from(module.spec.source.clone());
+    let fetched = modules::fetch(host.requests.client(), project.as_str(), &source).await;
+    let state = host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await;
+    let status = module_status(host, module.status.as_ref(), module.metadata.generation, &state);
+    if module.status.as_ref() != Some(&status) {
+        let mut object = module.clone();
+        object.status = Some(status);
+        let api = Api::namespaced(host.requests.client().clone(), project.as_str());
+        save(host, "policymodules", &api, &object).await;
+    }
+}
+
+async fn cluster_module(host: &Host, module: &ClusterPolicyModule, namespace: &str) {
+    let key = ModuleKey::Cluster(module.name_any());
+    let fetched = modules::fetch(host.requests.client(), namespace, &module.spec.source).await;
+    let state = host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await;
+    let status = module_status(host, module.status.as_ref(), module.metadata.generation, &state);
+    if module.status.as_ref() != Some(&status) {
+        let mut object = module.clone();
+        object.status = Some(status);
+        save(host, "clusterpolicymodules", &Api::all(host.requests.client().clone()), &object).await;
+    }
+}
+
+/// Loads the built-in policies that some chain names.
+async fn builtins(host: &Host, policies: &[Arc<FailurePolicy>], platform: &[Arc<ClusterFailurePolicy>]) {
+    let own = policies.iter().flat_map(|policy| &policy.spec.body.chain);
+    let default = platform.iter().filter_map(|policy| policy.spec.default.as_ref()).flat_map(|body| &body.chain);
+    let mut names: Vec<String> = own.chain(default).filter_map(|entry| entry.builtin.clone()).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let key = ModuleKey::Builtin(name.clone());
+        if host.policies.modules.state(&key).is_none_or(|state| state.loaded.is_none()) {
+            host.policies.modules.refresh(&key, modules::builtin_bytes(&name), None).await;
+        }
+    }
+}
+
+fn module_status(
+    host: &Host,
+    old: Option<&ModuleStatus>,
+    generation: Option<i64>,
+    state: &ModuleState,
+) -> ModuleStatus {
+    let mut status = old.cloned().unwrap_or_default();
+    status.observed_generation = generation;
+    if let Some(loaded) = &state.loaded {
+        status.digest = Some(loaded.digest.to_string());
+        status.last_good_digest = Some(loaded.digest.to_string());
+        status.track = Some(loaded.policy.track().text().to_owned());
+        status.manifest = Some(ManifestSummary::of(&loaded.manifest));
+        status.size_bytes = Some(loaded.size_bytes);
+        status.compile_millis = status.compile_millis.or(Some(loaded.load_millis));
+    }
+    let statement = match &state.unusable {
+        None => Statement::yes(types::READY, reasons::READY, "loaded"),
+        Some(unusable) => Statement::no(types::READY, unusable.reason, unusable.message.clone()),
+    };
+    set_ready(&mut status.conditions, statement, generation, host);
+    status
+}
+
+fn set_ready(conditions: &mut Vec<Condition>, statement: Statement, generation: Option<i64>, host: &Host) {
+    condition::set(conditions, statement, generation, host.clock.now());
+}
+
+/// Writes a status. A lost race is nothing: the winner's write wakes this again.
+async fn save<K>(host: &Host, resource: &'static str, api: &Api<K>, object: &K)
+where
+    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    host.metrics.request("update", resource);
+    let name = object.name_any();
+    match api.replace_status(&name, &PostParams::default(), object).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {}
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(resource, name, error, "status not written");
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! Delivers: rehearse, claim, create, count, attach. The only file that creates Promotions.
+//!
+//! In: a delivery that is due. Out: one Promotion per attempt, whatever crashes, repeats or gets lost in between.
+//! - Everything is checked again first, against a scene read just now.
+//! - A dry run comes before the claim: it stores nothing and is a complete answer, so a refusal spends no budget.
+//! - The claim is one guarded update of the Incident that spends the budget; the create follows within
+//!   [`crate::host::ClaimTiming::send_within`], or not at all.
+//! - A create without an answer is never repeated before everybody who might still send it has given up; then a list
+//!   by attempt label says what became of it.
+//! - A double is told and never repaired: an abort could lose a deployment's record (kargo-live.md 0.2).
+
+use std::time::Duration;
+
+use policy_api::adapter::v1_11::{self as kargo, Claim, Withheld};
+use policy_api::adapter::{self, Advice, Refusal, Request};
+use policy_core::context::{Mode, Outcome};
+use policy_core::decision::{ActionKind, Decision};
+use policy_core::guardrails::{self, Input};
+use policy_core::incident::{Attempt, Pending, Resolution};
+use policy_core::name::PromotionName;
+use policy_core::plan;
+use policy_core::time::Timestamp;
+use policy_core::write::Write;
+use tokio::time::Instant;
+
+use crate::case::{Case, Ending};
+use crate::events::Loudness;
+use crate::host::{Host, Next};
+use crate::metrics::in_project;
+use crate::policies::Ruling;
+use crate::queue::StageKey;
+use crate::records;
+use crate::requests::RequestError;
+use crate::rights;
+use crate::scene::Scene;
+use crate::steps::Step;
+use crate::tell;
+use crate::visit::{VisitError, at, close};
+
+/// How long a refusal that may pass is waited for before another try.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a visit does after a step: go on at once, or come back later.
+type Stepped = Result<Option<Next>, VisitError>;
+
+/// One Promotion that is to be created.
+struct Delivery {
+    attempt: Attempt,
+    /// The attempt's identity, as the label on its Promotion has it.
+    claim: Claim,
+    /// The create.
+    create: Request,
+    /// Whether its verification must run afresh.
+    freshen: bool,
+}
+
+/// A no of Kargo's admission, or an answer that is not what was planned.
+struct No {
+    /// One CamelCase word.
+    reason: String,
+    /// Why, for people.
+    sentence: String,
+    /// What can be done about it.
+    advice: Advice,
+}
+
+/// Carries out a delivery that was decided on, once it is due.
+pub async fn when_due(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    case: &mut Case,
+    scene: &Scene,
+    pending: &Pending,
+) -> Stepped {
+    if pending.at > host.clock.now() {
+        return Ok(Some(at(host, pending.at)));
+    }
+    let writes = match check_again(host, key, ruling, case, scene, pending).await? {
+        Checked::Go(writes) => writes,
+        Checked::Later(until) => {
+            if let Some(pending) = case.state.pending.as_mut() {
+                pending.at = until;
+            }
+            case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+            return Ok(Some(at(host, until)));
+        }
+        Checked::Decide => {
+            case.state.pending = None;
+            case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+            return Ok(None);
+        }
+        Checked::End(ending) => return close(host, key, case, scene, ending).await.map(Some),
+    };
+    let Some(delivery) = delivery(case, scene, pending, &writes) else {
+        let ending = Ending::new(Resolution::Exhausted, "NothingToDeliver", "the plan holds no Promotion any more");
+        return close(host, key, case, scene, ending).await.map(Some);
+    };
+    if let Err(refusal) = rehearse(host, key, &delivery).await {
+        return refused(host, key, case, scene, refusal).await;
+    }
+    host.checkpoints.passed(Step::Rehearsed);
+    let send_before = Instant::now() + host.timing.send_within;
+    claim(host, key, case, &delivery).await?;
+    host.checkpoints.passed(Step::Claimed);
+    send(host, key, case, scene, &delivery, send_before).await
+}
+
+/// What a second look at a delivery says.
+enum Checked {
+    Go(Vec<Write>),
+    Later(Timestamp),
+    /// The facts have moved: settle and ask the policy again.
+    Decide,
+    End(Ending),
+}
+
+async fn check_again(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    case: &Case,
+    scene: &Scene,
+    pending: &Pending,
+) -> Result<Checked, VisitError> {
+    let missing = rights::missing(host, key).await;
+    let missing = missing.map_err(|error| {
+        VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error))
+    })?;
+    if !missing.is_empty() || ruling.rules.mode != Mode::Enforce {
+        let text = match missing.as_slice() {
+            [] => "the policy no longer enforces".to_owned(),
+            missing => format!("the Project's account may not {}", missing.join(", ")),
+        };
+        return Ok(Checked::End(Ending::new(Resolution::Observed, "WriteAccess", text)));
+    }
+    let context = records::context(host, key, &pending.record).await.map_err(|error| {
+        VisitError::Decide(key.clone(), crate::decide::DecideError::Record(error))
+    })?;
+    let now = host.clock.now();
+    let deliveries = scene.deliveries(&case.state, now);
+    let input = Input {
+        now,
+        context: &context,
+        incident: &case.state,
+        rules: &ruling.rules,
+        project: &scene.project,
+        stage: &scene.stage,
+        seen: &pending.seen,
+        promotions: &scene.promotions,
+        freight: &scene.freight,
+        deliveries: &deliveries,
+        stopped: host.stopped,
+        enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(&scene.project, &scene.stage),
+    };
+    let decision = Decision { actions: vec![pending.action.clone()], ..Decision::default() };
+    let verdicts = guardrails::check(&decision, &input);
+    Ok(next_step(plan::plan(&decision, &verdicts, &input), now))
+}
+
+fn next_step(writes: Vec<Write>, now: Timestamp) -> Checked {
+    for write in &writes {
+        match write {
+            Write::CreatePromotion { not_before, .. } if *not_before > now => return Checked::Later(*not_before),
+            Write::CreatePromotion { .. } => return Checked::Go(writes),
+            Write::Close { resolution, reason, message } => {
+                return Checked::End(Ending::new(*resolution, reason.clone(), message.clone()));
+            }
+            Write::ForceFreshVerification { .. }
+            | Write::Refresh { .. }
+            | Write::Timer { .. }
+            | Write::Send { .. }
+            | Write::Event { .. }
+            | Write::Keep { .. } => {}
+        }
+    }
+    Checked::Decide
+}
+
+fn delivery(case: &Case, scene: &Scene, pending: &Pending, writes: &[Write]) -> Option<Delivery> {
+    let planned = writes.iter().find(|write| matches!(write, Write::CreatePromotion { .. }))?;
+    let Write::CreatePromotion { freight, origin, kind, expect, .. } = planned else { return None };
+    let number = case.state.attempts.last().map_or(1, |last| last.number.saturating_add(1));
+    let attempt = Attempt {
+        number,
+        kind: kind.clone(),
+        freight: Some(freight.clone()),
+        origin: origin.clone(),
+        claimed: Timestamp::default(),
+        promotion: None,
+        reason: policy_core::redact::capped(&pending.action.reason, 1024),
+        record: pending.record.clone(),
+        send_before: Timestamp::default(),
+        n_claims: 0,
+        expect: *expect,
+        outcome: Outcome::Pending,
+    };
+    prepared(case, scene, attempt)
+}
+
+/// The requests of an attempt; `None` when it names no Freight.
+fn prepared(case: &Case, scene: &Scene, attempt: Attempt) -> Option<Delivery> {
+    let claim = Claim {
+        incident: case.name().clone(),
+        attempt_id: policy_api::names::attempt_id(case.name(), attempt.number),
+        decision_record: attempt.record.clone(),
+    };
+    let write = Write::CreatePromotion {
+        stage: scene.stage.name.clone(),
+        freight: attempt.freight.clone()?,
+        origin: attempt.origin.clone(),
+        kind: attempt.kind.clone(),
+        not_before: attempt.claimed,
+        expect: attempt.expect,
+    };
+    let create = kargo::request(&write, &scene.stage, &claim).ok()?;
+    let freshen = attempt.kind == ActionKind::Rollback && scene.stage.verifies;
+    Some(Delivery { attempt, claim, create, freshen })
+}
+
+async fn claim(host: &Host, key: &StageKey, case: &mut Case, delivery: &Delivery) -> Result<(), VisitError> {
+    let now = host.clock.now();
+    let within = u32::try_from(host.timing.send_within.as_secs()).unwrap_or(u32::MAX);
+    let mut attempt = delivery.attempt.clone();
+    attempt.claimed = now;
+    attempt.send_before = now.plus(within);
+    attempt.n_claims = attempt.n_claims.saturating_add(1);
+    case.state.pending = None;
+    match case.state.attempts.iter_mut().find(|known| known.number == attempt.number) {
+        Some(known) => *known = attempt,
+        None => case.state.attempts.push(attempt),
+    }
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))
+}
+
+/// Asks Kargo what it would make of the Promotion, and compares that with what was planned.
+async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Result<(), No> {
+    let answer = host.requests.send_as_project(&key.project, "dry-run", &delivery.create.dry_run()).await;
+    let answer = answer.map_err(|error| no_of(&error))?;
+    let unexpected = |sentence: String| No { reason: "Unexpected".to_owned(), sentence, advice: Advice::Repeat };
+    let stamped =
+        kargo::stamped(&answer).ok_or_else(|| unexpected("the dry run was not answered with a Promotion".to_owned()))?;
+    let freight = delivery.attempt.freight.clone().unwrap_or_default();
+    let account = host.requests.user(&key.project);
+    kargo::compare(&stamped, &freight, delivery.attempt.expect, &account).map_err(|mismatch| No {
+        reason: policy_core::explain::word(&mismatch.kind()),
+        sentence: mismatch.to_string(),
+        advice: Advice::Permanent,
+    })
+}
+
+fn no_of(error: &RequestError) -> No {
+    match error.status() {
+        Some(status) => {
+            let refusal = adapter::refusal(status);
+            let said = policy_core::redact::capped(&status.message, 512);
+            No {
+                reason: format!("{refusal:?}"),
+                sentence: format!("{}; Kargo says: {said}", refusal.sentence()),
+                advice: refusal.advice(),
+            }
+        }
+        None => No {
+            reason: "NoAnswer".to_owned(),
+            sentence: "the API server did not answer".to_owned(),
+            advice: Advice::Repeat,
+        },
+    }
+}
+
+/// Nothing was claimed and nothing was sent: what may pass is waited for, what will not ends the incident.
+async fn refused(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, no: No) -> Stepped {
+    tracing::info!(stage = %key, why = no.sentence, "Kargo would not take the Promotion");
+    match no.advice {
+        Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(TRY_AGAIN))),
+        Advice::Configuration | Advice::Permanent => {
+            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence)).await.map(Some)
+        }
+    }
+}
+
+/// Everything after the claim: freshen, create, count, attach.
+async fn send(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    delivery: &Delivery,
+    send_before: Instant,
+) -> Stepped {
+    if delivery.freshen && !freshen(host, key, scene, delivery).await {
+        // The claim stays without outcome and is taken up again like one whose sender died.
+        return Ok(Some(Next::After(host.timing.watch_for)));
+    }
+    host.checkpoints.passed(Step::Freshened);
+    if Instant::now() >= send_before {
+        return Ok(Some(Next::After(host.timing.watch_for)));
+    }
+    let answer = host.requests.send_as_project(&key.project, "create", &delivery.create).await;
+    host.checkpoints.passed(Step::Created);
+    host.metrics
+        .deliveries
+        .get_or_create(&in_project(&key.project, delivery.attempt.kind.text()))
+        .inc();
+    match answer {
+        Ok(_) => found(host, key, case, scene, delivery.attempt.number).await,
+        Err(error) => unanswered(host, key, case, scene, delivery.attempt.number, &error).await,
+    }
+}
+
+/// Marks the Stage so that its next first verification runs afresh (kargo-live.md 5). A person's own request that is
+/// still pending is left alone: it has the same effect. False when the mark could not be set.
+async fn freshen(host: &Host, key: &StageKey, scene: &Scene, delivery: &Delivery) -> bool {
+    let request = match kargo::reverify(&scene.stage, &delivery.claim.attempt_id) {
+        Ok(request) => request,
+        Err(Withheld::ReverifyPending { .. } | Withheld::NotKargo) => return true,
+    };
+    match host.requests.send_as_project(&key.project, "patch", &request).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(stage = %key, error = &error as &dyn std::error::Error, "fresh verification not asked for");
+            false
+        }
+    }
+}
+
+/// A create was answered with an error: a clear no ends the attempt, anything else leaves the claim open, because the
+/// Promotion may exist all the same.
+async fn unanswered(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    number: u32,
+    error: &RequestError,
+) -> Stepped {
+    let no = no_of(error);
+    tracing::warn!(stage = %key, why = no.sentence, "Promotion not created");
+    match no.advice {
+        Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(host.timing.watch_for))),
+        Advice::Configuration | Advice::Permanent => {
+            case.with_attempt(number, |attempt| attempt.outcome = Outcome::Refused("Kargo".to_owned()));
+            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence)).await.map(Some)
+        }
+    }
+}
+
+/// Counts what carries the attempt's label, and attaches the one that is found.
+async fn found(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, number: u32) -> Stepped {
+    match count(host, key, case, number).await?.as_slice() {
+        [] => Ok(Some(Next::After(host.timing.watch_for))),
+        [name] => attach(host, key, case, number, name.clone()).await,
+        names => double(host, key, case, scene, number, names).await,
+    }
+}
+
+async fn count(
+    host: &Host,
+    key: &StageKey,
+    case: &Case,
+    number: u32,
+) -> Result<Vec<PromotionName>, VisitError> {
+    let attempt_id = policy_api::names::attempt_id(case.name(), number);
+    let list: Result<Vec<policy_api::kargo::Promotion>, _> =
+        host.requests.promotions_of_attempt(&key.project, policy_api::names::ATTEMPT, &attempt_id).await;
+    let list = list.map_err(|source| {
+        VisitError::Scene(key.clone(), crate::scene::SceneError::Read { key: key.clone(), source })
+    })?;
+    host.checkpoints.passed(Step::Counted);
+    let mut names: Vec<_> = list.iter().filter_map(|one| one.metadata.name.clone()).map(PromotionName::new).collect();
+    names.sort();
+    Ok(names)
+}
+
+async fn attach(host: &Host, key: &StageKey, case: &mut Case, number: u32, name: PromotionName) -> Stepped {
+    case.with_attempt(number, |attempt| attempt.promotion = Some(name));
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    host.checkpoints.passed(Step::Attached);
+    Ok(None)
+}
+
+/// Two Promotions of one attempt: told loudly, repaired by nobody, and nothing more is delivered.
+async fn double(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    number: u32,
+    names: &[PromotionName],
+) -> Stepped {
+    let list: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    let text = format!("attempt {number} has {} Promotions: {}; look at the Stage", names.len(), list.join(", "));
+    let event_key = format!("{}:double:{number}", case.name());
+    let told = tell::send(host, key, scene, &event_key, "DoublePromotion", Loudness::Warning, &text).await;
+    told.map_err(|error| VisitError::Tell(key.clone(), error))?;
+    case.with_attempt(number, |attempt| attempt.promotion = names.first().cloned());
+    close(host, key, case, scene, Ending::new(Resolution::HandedOff, "DoublePromotion", text)).await.map(Some)
+}
+
+/// Takes up a claim whose outcome nobody knows: waits until nobody can still send it, then looks, adopts what it
+/// finds, or claims again.
+pub async fn resume(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, number: u32) -> Stepped {
+    let Some(attempt) = case.state.attempts.iter().find(|attempt| attempt.number == number).cloned() else {
+        return Ok(None);
+    };
+    let since = host.memory.watching_since(&key.project, case.name(), number, attempt.n_claims);
+    let watched = since.elapsed();
+    if watched < host.timing.watch_for {
+        return Ok(Some(Next::After(host.timing.watch_for.saturating_sub(watched))));
+    }
+    let names = count(host, key, case, number).await?;
+    if !names.is_empty() {
+        return found(host, key, case, scene, number).await;
+    }
+    let Some(delivery) = prepared(case, scene, attempt) else { return Ok(None) };
+    if let Some(ending) = stand_down(host, scene) {
+        return close(host, key, case, scene, ending).await.map(Some);
+    }
+    if let Err(refusal) = rehearse(host, key, &delivery).await {
+        return refused(host, key, case, scene, refusal).await;
+    }
+    let send_before = Instant::now() + host.timing.send_within;
+    claim(host, key, case, &delivery).await?;
+    send(host, key, case, scene, &delivery, send_before).await
+}
+
+/// Why a claim is not taken up again: somebody switched Refloat off, or the Stage is not quiet any more.
+fn stand_down(host: &Host, scene: &Scene) -> Option<Ending> {
+    if host.stopped || scene.project.ignored || scene.stage.ignored {
+        let text = "switched off while a claim had no outcome; nothing was created";
+        return Some(Ending::new(Resolution::Observed, "SwitchedOff", text));
+    }
+    let newer = scene.promotions.iter().find(|promotion| !promotion.is_terminal())?;
+    let text = format!("Promotion `{}` came first while a claim had no outcome", newer.name);
+    Some(Ending::new(Resolution::Superseded, "", text))
+}

@@ -1,0 +1,357 @@
+//! The watches, one task per kind: what they say goes into the stores, and the Stages concerned into the queue.
+//!
+//! In: a client, the stores, the queue. Out: tasks that run until they are aborted.
+//! An object that cannot be read is logged and left out; its neighbours are not held up by it. A Project outside of
+//! the scope is never stored, so that nothing later can act on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use kube::runtime::watcher;
+use kube::{Client, ResourceExt};
+use policy_api::crd::{
+    ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
+};
+use policy_api::kargo::{self, convert};
+use policy_core::name::{ProjectName, StageName};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use crate::queue::{Queue, StageKey};
+use crate::stores::{Kind, Known, Stores};
+use crate::watch::{Change, follow};
+
+/// Which Projects this process looks at.
+#[derive(Clone, Debug, Default)]
+pub struct Scope(pub BTreeSet<ProjectName>);
+
+impl Scope {
+    /// Whether a Project is in it. An empty scope means all of them.
+    pub fn covers(&self, project: &ProjectName) -> bool {
+        self.0.is_empty() || self.0.contains(project)
+    }
+}
+
+/// What every feed needs.
+#[derive(Clone)]
+pub struct Feeds {
+    /// The API server.
+    pub client: Client,
+    /// Where snapshots go.
+    pub stores: Arc<Stores>,
+    /// Where Stages that want attention go.
+    pub queue: Arc<Queue>,
+    /// Told when a policy or module changes.
+    pub policies_changed: Arc<tokio::sync::Notify>,
+    /// Which Projects count.
+    pub scope: Scope,
+    /// The account's name in each Project.
+    pub account: Arc<str>,
+}
+
+impl Feeds {
+    /// Starts every feed.
+    pub fn start(&self, tasks: &mut JoinSet<()>) {
+        self.start_kargo(tasks);
+        self.start_ours(tasks);
+    }
+
+    fn start_kargo(&self, tasks: &mut JoinSet<()>) {
+        let projects = watcher::Config::default().labels("kargo.akuity.io/project=true");
+        self.spawn(tasks, Kind::Project, projects, |feeds, change| feeds.namespaces(change));
+        self.spawn(tasks, Kind::ProjectConfig, watcher::Config::default(), |feeds, change| feeds.configs(change));
+        self.spawn(tasks, Kind::Stage, watcher::Config::default(), |feeds, change| feeds.stages(change));
+        self.spawn(tasks, Kind::Promotion, watcher::Config::default(), |feeds, change| feeds.promotions(change));
+        self.spawn(tasks, Kind::Freight, watcher::Config::default(), |feeds, change| feeds.freight(change));
+    }
+
+    fn start_ours(&self, tasks: &mut JoinSet<()>) {
+        let all = watcher::Config::default;
+        self.spawn(tasks, Kind::Incident, all(), |feeds, change| feeds.incidents(change));
+        self.spawn(tasks, Kind::StageRecord, all(), |feeds, change: Change<StageRecord>| {
+            feeds.by_stage(change, |known| &mut known.stage_records, |record| record.spec.stage.as_str().into());
+        });
+        self.spawn(tasks, Kind::FailurePolicy, all(), |feeds, change: Change<FailurePolicy>| {
+            feeds.by_name(change, |known, project| known.failure_policies.entry(project).or_default());
+        });
+        self.spawn(tasks, Kind::ClusterFailurePolicy, all(), |feeds, change: Change<ClusterFailurePolicy>| {
+            feeds.cluster_wide(change, |known| &mut known.cluster_failure_policies);
+        });
+        self.spawn(tasks, Kind::PolicyModule, all(), |feeds, change: Change<PolicyModule>| {
+            feeds.by_name(change, |known, project| known.modules.entry(project).or_default());
+        });
+        self.spawn(tasks, Kind::ClusterPolicyModule, all(), |feeds, change: Change<ClusterPolicyModule>| {
+            feeds.cluster_wide(change, |known| &mut known.cluster_modules);
+        });
+    }
+
+    fn spawn<K>(
+        &self,
+        tasks: &mut JoinSet<()>,
+        kind: Kind,
+        config: watcher::Config,
+        mut on: impl FnMut(&Self, Change<K>) + Send + 'static,
+    ) where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let feeds = self.clone();
+        tasks.spawn(async move {
+            let api = Api::all(feeds.client.clone());
+            follow(api, config, |change| {
+                let is_list = matches!(change, Change::All(_));
+                on(&feeds, change);
+                if is_list {
+                    feeds.stores.listed(kind);
+                }
+            })
+            .await;
+        });
+    }
+
+    fn namespaces(&self, change: Change<Namespace>) {
+        let read = |namespace: &Namespace| {
+            let project = read_or_log(convert::project(&namespace.metadata, None))?;
+            self.scope.covers(&project.name).then_some(project)
+        };
+        let touched = self.stores.with(|known| match change {
+            Change::All(list) => {
+                known.projects =
+                    list.iter().filter_map(read).map(|project| (project.name.clone(), project)).collect();
+                None
+            }
+            Change::Applied(namespace) => read(&namespace).map(|project| {
+                let name = project.name.clone();
+                known.projects.insert(name.clone(), project);
+                name
+            }),
+            Change::Deleted(namespace) => {
+                known.projects.remove(&ProjectName::new(namespace.name_any()));
+                None
+            }
+        });
+        self.wake_project(touched.as_ref());
+    }
+
+    fn configs(&self, change: Change<kargo::ProjectConfig>) {
+        let read = |config: &kargo::ProjectConfig| {
+            let metadata = kube::core::ObjectMeta { name: config.metadata.namespace.clone(), ..Default::default() };
+            let project = read_or_log(convert::project(&metadata, Some(config)))?;
+            self.scope.covers(&project.name).then_some((project.name, project.promotion_policies))
+        };
+        self.stores.with(|known| match change {
+            Change::All(list) => known.promotion_policies = list.iter().filter_map(read).collect(),
+            Change::Applied(config) => known.promotion_policies.extend(read(&config)),
+            Change::Deleted(config) => {
+                known.promotion_policies.remove(&ProjectName::new(config.namespace().unwrap_or_default()));
+            }
+        });
+    }
+
+    fn stages(&self, change: Change<kargo::Stage>) {
+        let read = |stage: &kargo::Stage| {
+            let snapshot = read_or_log(convert::stage(stage))?;
+            let key = StageKey { project: snapshot.project.clone(), stage: snapshot.name.clone() };
+            self.scope.covers(&key.project).then_some((key, snapshot))
+        };
+        let woken = self.stores.with(|known| match change {
+            Change::All(list) => {
+                known.stages = list.iter().filter_map(read).collect();
+                known.stages.keys().cloned().collect()
+            }
+            Change::Applied(stage) => read(&stage).map_or_else(Vec::new, |(key, snapshot)| {
+                known.stages.insert(key.clone(), snapshot);
+                vec![key]
+            }),
+            Change::Deleted(stage) => {
+                let key = key_of(&stage.metadata, stage.name_any().as_str().into());
+                known.stages.remove(&key);
+                vec![key]
+            }
+        });
+        self.wake(woken);
+    }
+
+    fn promotions(&self, change: Change<kargo::Promotion>) {
+        let reading = convert::Reading { account: &self.account, capture: &[] };
+        let read = |promotion: &kargo::Promotion| {
+            let mut snapshot = read_or_log(convert::promotion(promotion, &reading))?;
+            let key = StageKey { project: snapshot.project.clone(), stage: snapshot.stage.clone() };
+            // Texts and outputs are read live when they are needed; the store only says that something happened.
+            snapshot.message.clear();
+            snapshot.steps.clear();
+            self.scope.covers(&key.project).then_some((key, snapshot))
+        };
+        let woken = self.stores.with(|known| match change {
+            Change::All(list) => {
+                known.promotions = BTreeMap::new();
+                for (key, snapshot) in list.iter().filter_map(read) {
+                    known.promotions.entry(key).or_default().insert(snapshot.name.clone(), snapshot);
+                }
+                known.promotions.keys().cloned().collect()
+            }
+            Change::Applied(promotion) => read(&promotion).map_or_else(Vec::new, |(key, snapshot)| {
+                known.promotions.entry(key.clone()).or_default().insert(snapshot.name.clone(), snapshot);
+                vec![key]
+            }),
+            Change::Deleted(promotion) => {
+                let key = key_of(&promotion.metadata, promotion.spec.stage.as_str().into());
+                let name = promotion.name_any();
+                if let Some(promotions) = known.promotions.get_mut(&key) {
+                    promotions.remove(&name.as_str().into());
+                }
+                vec![key]
+            }
+        });
+        self.wake(woken);
+    }
+
+    fn freight(&self, change: Change<kargo::Freight>) {
+        let read = |freight: &kargo::Freight| {
+            let project = ProjectName::new(freight.namespace()?);
+            let snapshot = read_or_log(convert::freight(freight))?;
+            self.scope.covers(&project).then_some((project, snapshot))
+        };
+        self.stores.with(|known| match change {
+            Change::All(list) => {
+                known.freight = BTreeMap::new();
+                for (project, snapshot) in list.iter().filter_map(read) {
+                    known.freight.entry(project).or_default().insert(snapshot.name.clone(), snapshot);
+                }
+            }
+            Change::Applied(freight) => {
+                if let Some((project, snapshot)) = read(&freight) {
+                    known.freight.entry(project).or_default().insert(snapshot.name.clone(), snapshot);
+                }
+            }
+            Change::Deleted(freight) => {
+                let project = ProjectName::new(freight.namespace().unwrap_or_default());
+                if let Some(all) = known.freight.get_mut(&project) {
+                    all.remove(&freight.name_any().as_str().into());
+                }
+            }
+        });
+    }
+
+    fn incidents(&self, change: Change<Incident>) {
+        let key = |incident: &Incident| {
+            let key = key_of(&incident.metadata, incident.spec.failure.stage.as_str().into());
+            self.scope.covers(&key.project).then_some(key)
+        };
+        let woken = self.stores.with(|known| match change {
+            Change::All(list) => {
+                known.incidents = BTreeMap::new();
+                for incident in list {
+                    if let Some(key) = key(&incident) {
+                        let name = incident.name_any();
+                        known.incidents.entry(key).or_default().insert(name, Arc::new(incident));
+                    }
+                }
+                known.incidents.keys().cloned().collect()
+            }
+            Change::Applied(incident) => key(&incident).map_or_else(Vec::new, |key| {
+                let name = incident.name_any();
+                known.incidents.entry(key.clone()).or_default().insert(name, Arc::new(incident));
+                vec![key]
+            }),
+            Change::Deleted(incident) => key(&incident).map_or_else(Vec::new, |key| {
+                if let Some(incidents) = known.incidents.get_mut(&key) {
+                    incidents.remove(&incident.name_any());
+                }
+                vec![key]
+            }),
+        });
+        self.wake(woken);
+    }
+
+    fn by_stage<K: kube::Resource>(
+        &self,
+        change: Change<K>,
+        place: impl Fn(&mut Known) -> &mut BTreeMap<StageKey, Arc<K>>,
+        stage: impl Fn(&K) -> StageName,
+    ) {
+        self.stores.with(|known| {
+            let place = place(known);
+            let key = |object: &K| key_of(object.meta(), stage(object));
+            match change {
+                Change::All(list) => {
+                    *place = list.into_iter().map(|object| (key(&object), Arc::new(object))).collect();
+                }
+                Change::Applied(object) => {
+                    place.insert(key(&object), Arc::new(object));
+                }
+                Change::Deleted(object) => {
+                    place.remove(&key(&object));
+                }
+            }
+        });
+    }
+
+    fn by_name<K: kube::Resource>(
+        &self,
+        change: Change<K>,
+        place: impl Fn(&mut Known, ProjectName) -> &mut BTreeMap<String, Arc<K>>,
+    ) {
+        let project = |object: &K| ProjectName::new(object.meta().namespace.clone().unwrap_or_default());
+        self.stores.with(|known| {
+            let objects = match change {
+                Change::All(list) => list,
+                Change::Applied(object) => vec![object],
+                Change::Deleted(object) => {
+                    place(known, project(&object)).remove(&object.name_any());
+                    return;
+                }
+            };
+            for object in objects {
+                if self.scope.covers(&project(&object)) {
+                    place(known, project(&object)).insert(object.name_any(), Arc::new(object));
+                }
+            }
+        });
+        self.policies_changed.notify_one();
+    }
+
+    fn cluster_wide<K: kube::Resource>(
+        &self,
+        change: Change<K>,
+        place: impl Fn(&mut Known) -> &mut BTreeMap<String, Arc<K>>,
+    ) {
+        self.stores.with(|known| {
+            let place = place(known);
+            match change {
+                Change::All(list) => {
+                    *place = list.into_iter().map(|object| (object.name_any(), Arc::new(object))).collect();
+                }
+                Change::Applied(object) => {
+                    place.insert(object.name_any(), Arc::new(object));
+                }
+                Change::Deleted(object) => {
+                    place.remove(&object.name_any());
+                }
+            }
+        });
+        self.policies_changed.notify_one();
+    }
+
+    fn wake(&self, keys: Vec<StageKey>) {
+        for key in keys {
+            self.queue.push(key);
+        }
+    }
+
+    fn wake_project(&self, project: Option<&ProjectName>) {
+        if project.is_some() {
+            self.wake(self.stores.stage_keys(project));
+        }
+    }
+}
+
+fn key_of(metadata: &kube::core::ObjectMeta, stage: StageName) -> StageKey {
+    StageKey { project: ProjectName::new(metadata.namespace.clone().unwrap_or_default()), stage }
+}
+
+fn read_or_log<T>(read: Result<T, convert::ConvertError>) -> Option<T> {
+    read.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "object left out")).ok()
+}

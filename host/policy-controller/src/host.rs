@@ -1,0 +1,104 @@
+//! Everything that handling a Stage needs, in one place: clients, stores, policies, clocks.
+//!
+//! In: parts that [`crate::run`] built. Out: shared references for the handler. Holds no state of its own but what
+//! only this process can know: since when it has watched somebody's claim.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use policy_core::name::{IncidentName, ProjectName};
+use policy_core::time::Timestamp;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::policies::Policies;
+use crate::queue::Queue;
+use crate::requests::Requests;
+use crate::steps::Checkpoints;
+use crate::stores::Stores;
+
+/// Times of the claim protocol (product definition, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimTiming {
+    /// A create is sent only within this time after its claim. The API server gives it up 5 s later, see the adapter.
+    pub send_within: Duration,
+    /// A claim without outcome is taken over only after it was watched for this long: longer than sending and giving
+    /// up together, so that whatever was sent has either arrived or never will.
+    pub watch_for: Duration,
+}
+
+impl Default for ClaimTiming {
+    fn default() -> Self {
+        Self { send_within: Duration::from_secs(10), watch_for: Duration::from_secs(20) }
+    }
+}
+
+/// Everything that handling a Stage needs.
+pub struct Host {
+    /// Requests to the API server.
+    pub requests: Requests,
+    /// What the watches saw.
+    pub stores: Arc<Stores>,
+    /// Stages that want attention.
+    pub queue: Arc<Queue>,
+    /// Which policies rule which Stage.
+    pub policies: Arc<Policies>,
+    /// The time of day.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Crash points.
+    pub checkpoints: Checkpoints,
+    /// Times of the claim protocol.
+    pub timing: ClaimTiming,
+    /// The account's name in each Project.
+    pub account: Arc<str>,
+    /// The kill switch of the whole cluster.
+    pub stopped: bool,
+    /// When the last leader was seen alive, if there ever was one.
+    pub previous_leader: Option<Timestamp>,
+    /// What only this process knows.
+    pub memory: Memory,
+}
+
+/// What only this process knows. Lost in a restart without harm.
+#[derive(Default)]
+pub struct Memory {
+    claims: Mutex<BTreeMap<(ProjectName, IncidentName, u32, u32), Instant>>,
+    ignored: Mutex<std::collections::BTreeSet<policy_core::name::FailureId>>,
+}
+
+impl Memory {
+    /// Since when this process has watched a claim, on its own monotonic clock. The first call for a claim starts it.
+    pub fn watching_since(&self, project: &ProjectName, incident: &IncidentName, number: u32, claims: u32) -> Instant {
+        let mut seen = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (project.clone(), incident.clone(), number, claims);
+        *seen.entry(key).or_insert_with(Instant::now)
+    }
+
+    /// Whether a failure that is left alone is seen for the first time, so that it is counted once.
+    pub fn first_sight(&self, failure: &policy_core::name::FailureId) -> bool {
+        self.ignored.lock().unwrap_or_else(PoisonError::into_inner).insert(failure.clone())
+    }
+}
+
+/// What a visit to a Stage asks for next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before something changes.
+    Await,
+    /// Another visit after this time.
+    After(Duration),
+}
+
+impl Next {
+    /// The sooner of two.
+    pub fn or_sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Await, next) | (next, Self::Await) => next,
+            (Self::After(one), Self::After(two)) => Self::After(one.min(two)),
+        }
+    }
+}

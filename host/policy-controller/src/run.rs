@@ -1,0 +1,231 @@
+//! The wiring: builds every part once and starts it. Reads top to bottom like the life of a replica.
+//!
+//! In: [`Options`]. Out: runs until it is told to stop. As a standby it serves probes and waits for the Lease; as the
+//! leader it watches and handles; when leadership is lost it drops everything and waits again.
+//! Nothing in here ends the process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy_core::time::Timestamp;
+use policy_engine::{Compiler, Engine, Limits};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Health};
+use crate::clock::Clock;
+use crate::feeds::{Feeds, Scope};
+use crate::host::{ClaimTiming, Host, Memory, Next};
+use crate::lease::Lease;
+use crate::metrics::Metrics;
+use crate::modules::Modules;
+use crate::policies::Policies;
+use crate::queue::{Queue, StageKey};
+use crate::requests::Requests;
+use crate::steps::Checkpoints;
+use crate::stores::Stores;
+use crate::{acceptance, visit};
+
+/// Stages that are handled at the same time. Handling is waiting for the API server most of the time; guests run on
+/// blocking threads, one per handler at most.
+const HANDLERS: usize = 16;
+/// How often policies are looked at when nothing changes: rights and ConfigMaps are not watched.
+const ACCEPT_EVERY: Duration = Duration::from_secs(30);
+/// Pause before a visit that failed is repeated.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// What a replica is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Namespace of the Lease and of ConfigMaps that ClusterPolicyModules name.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub lease: String,
+    /// This replica's name in the Lease.
+    pub identity: String,
+    /// Name of the ServiceAccount that acts in each Project.
+    pub account: String,
+    /// Projects to look at; empty means all.
+    pub scope: Scope,
+    /// Where probes and metrics are served.
+    pub listen: SocketAddr,
+    /// Where compiled components are kept.
+    pub cache: PathBuf,
+    /// How components are compiled.
+    pub compiler: Compiler,
+    /// Kill switch: watch and record, write nothing to Kargo anywhere.
+    pub stopped: bool,
+    /// Crash points, for tests.
+    pub checkpoints: Checkpoints,
+}
+
+/// The controller could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Probes cannot be served.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Components cannot be run here.
+    #[error("failed to start the component engine")]
+    Engine(#[source] policy_engine::EngineError),
+}
+
+/// Parts that outlive a term as leader.
+struct Replica {
+    client: kube::Client,
+    options: Options,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    engine: Arc<Engine>,
+}
+
+/// Runs a replica until `stop` is cancelled.
+///
+/// # Errors
+/// When it cannot start. Whatever goes wrong later is logged and tried again.
+pub async fn run(client: kube::Client, options: Options, clock: Clock, stop: CancellationToken) -> Result<(), RunError> {
+    let replica = Replica {
+        engine: Arc::new(Engine::new(&Limits::default(), &options.compiler, &options.cache).map_err(RunError::Engine)?),
+        metrics: Arc::new(Metrics::default()),
+        health: Arc::new(Health::default()),
+        client,
+        options,
+        clock,
+    };
+    let address = replica.options.listen;
+    let listen = |source| RunError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    tracing::info!(address = %bound, "serving probes and metrics");
+    let server = tokio::spawn(admin::serve(listener, Arc::clone(&replica.health), Arc::clone(&replica.metrics)));
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = terms(&replica) => {}
+    }
+    server.abort();
+    replica.lease().release().await;
+    Ok(())
+}
+
+/// One term as leader after the other.
+async fn terms(replica: &Replica) {
+    let lease = replica.lease();
+    loop {
+        replica.health.set_ready(true);
+        let acquired = lease.acquire().await;
+        replica.metrics.leader.set(1);
+        tracing::info!(identity = replica.options.identity, "leading");
+        tokio::select! {
+            biased;
+            () = lease.hold() => {}
+            () = replica.lead(acquired.previous) => {}
+        }
+        replica.metrics.leader.set(0);
+        tracing::warn!(identity = replica.options.identity, "no longer leading");
+    }
+}
+
+impl Replica {
+    fn lease(&self) -> Lease {
+        let options = &self.options;
+        Lease::new(self.client.clone(), &options.namespace, &options.lease, &options.identity, self.clock.clone())
+    }
+
+    /// Watches and handles until the future is dropped. Everything that it started ends with it.
+    async fn lead(&self, previous_leader: Option<Timestamp>) {
+        let host = Arc::new(self.host(previous_leader));
+        let changed = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        let feeds = Feeds {
+            client: self.client.clone(),
+            stores: Arc::clone(&host.stores),
+            queue: Arc::clone(&host.queue),
+            policies_changed: Arc::clone(&changed),
+            scope: self.options.scope.clone(),
+            account: Arc::clone(&host.account),
+        };
+        self.health.set_ready(false);
+        feeds.start(&mut tasks);
+        host.stores.complete().await;
+        acceptance::refresh(&host, &self.options.namespace).await;
+        self.health.set_ready(true);
+        tracing::info!("watching");
+        let accepting = accept(Arc::clone(&host), self.options.namespace.clone(), changed);
+        tasks.spawn(accepting);
+        handle(host).await;
+    }
+
+    fn host(&self, previous_leader: Option<Timestamp>) -> Host {
+        let stores = Arc::new(Stores::default());
+        let modules = Arc::new(Modules::new(Arc::clone(&self.engine)));
+        Host {
+            requests: Requests::new(self.client.clone(), Arc::clone(&self.metrics), &self.options.account),
+            policies: Arc::new(Policies::new(Arc::clone(&stores), modules)),
+            stores,
+            queue: Arc::new(Queue::default()),
+            clock: self.clock.clone(),
+            metrics: Arc::clone(&self.metrics),
+            checkpoints: self.options.checkpoints,
+            timing: ClaimTiming::default(),
+            account: Arc::from(self.options.account.as_str()),
+            stopped: self.options.stopped,
+            previous_leader,
+            memory: Memory::default(),
+        }
+    }
+}
+
+/// Looks at policies and modules whenever one changes, and now and then.
+async fn accept(host: Arc<Host>, namespace: String, changed: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = changed.notified() => {}
+            () = tokio::time::sleep(ACCEPT_EVERY) => {}
+        }
+        acceptance::refresh(&host, &namespace).await;
+    }
+}
+
+/// Takes Stages from the queue for ever. One handler per Stage, a bounded number at a time.
+async fn handle(host: Arc<Host>) {
+    let permits = Arc::new(Semaphore::new(HANDLERS));
+    let mut handlers = JoinSet::new();
+    loop {
+        let key = host.queue.next().await;
+        host.metrics.queue.set(i64::try_from(host.queue.len()).unwrap_or(i64::MAX));
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        while handlers.try_join_next().is_some() {}
+        let host = Arc::clone(&host);
+        handlers.spawn(async move {
+            one(&host, &key).await;
+            host.queue.done(&key);
+            drop(permit);
+        });
+    }
+}
+
+/// One visit with its error policy: a lost race is repeated at once, anything else after a pause.
+async fn one(host: &Host, key: &StageKey) {
+    let next = match visit::visit(host, key).await {
+        Ok(next) => next,
+        Err(error) if error.is_lost_race() => Next::After(Duration::from_millis(200)),
+        Err(error) => {
+            tracing::warn!(stage = %key, error = &error as &dyn std::error::Error, "visit not finished");
+            Next::After(AFTER_ERROR)
+        }
+    };
+    if let Next::After(pause) = next {
+        host.queue.push_at(key.clone(), tokio::time::Instant::now() + pause);
+    }
+}

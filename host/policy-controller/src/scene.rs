@@ -1,0 +1,167 @@
+//! The scene of a failure: a Stage and what belongs to it, as they are now.
+//!
+//! In: a Stage's key. Out: snapshots: the Stage and its Promotions read live, because acting on them must not trust a
+//! cache; Project and Freight from the stores; the AnalysisRun live when there is one.
+//! Nothing here writes, and nothing here decides.
+
+use policy_api::kargo::{self, convert};
+use policy_core::incident::{Delivery, IncidentState};
+use policy_core::name::VerificationId;
+use policy_core::snapshot::{
+    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot, VerificationSnapshot,
+};
+use policy_core::time::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::host::Host;
+use crate::queue::StageKey;
+use crate::requests::RequestError;
+
+/// How long deliveries count (G3), seconds.
+const DELIVERY_WINDOW_SECONDS: u32 = 24 * 3_600;
+
+/// A Stage and what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The Project.
+    pub project: ProjectSnapshot,
+    /// The Stage.
+    pub stage: StageSnapshot,
+    /// Its Promotions, in the order of their names.
+    pub promotions: Vec<PromotionSnapshot>,
+    /// Freight of the Project.
+    pub freight: Vec<FreightSnapshot>,
+}
+
+/// A scene could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SceneError {
+    /// The API server did not give it.
+    #[error("failed to read the scene of {key}")]
+    Read {
+        /// The Stage.
+        key: StageKey,
+        /// Why.
+        source: RequestError,
+    },
+    /// An object could not be understood.
+    #[error("failed to understand the scene of {key}")]
+    Convert {
+        /// The Stage.
+        key: StageKey,
+        /// Why.
+        source: convert::ConvertError,
+    },
+}
+
+impl Scene {
+    /// The newest verification of the current Freight.
+    pub fn verification(&self) -> Option<&VerificationSnapshot> {
+        self.stage.history.first()?.verifications.first()
+    }
+
+    /// The verification of that id.
+    pub fn verification_of(&self, id: &VerificationId) -> Option<&VerificationSnapshot> {
+        self.stage.history.iter().flat_map(|collection| &collection.verifications).find(|one| one.id == *id)
+    }
+
+    /// Deliveries to the Stage in the last 24 hours, from the labels of its Promotions, and from claims of `incident`
+    /// that have no Promotion yet: deleting an Incident gives no new budget.
+    pub fn deliveries(&self, incident: &IncidentState, now: Timestamp) -> Vec<Delivery> {
+        let window = now.minus(DELIVERY_WINDOW_SECONDS);
+        let created = self.promotions.iter().filter_map(delivery_of);
+        let claimed = incident.attempts.iter().filter(|attempt| attempt.promotion.is_none()).map(|attempt| Delivery {
+            at: attempt.claimed,
+            kind: attempt.kind.clone(),
+            incident: incident.name.clone(),
+            promotion: None,
+            freight: attempt.freight.clone(),
+        });
+        created.chain(claimed).filter(|delivery| delivery.at >= window).collect()
+    }
+}
+
+fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
+    let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
+    let kind = promotion.labels.get(policy_api::names::KIND)?;
+    Some(Delivery {
+        at: promotion.created?,
+        kind: policy_core::decision::ActionKind::parse(kind)?,
+        incident: incident.as_str().into(),
+        promotion: Some(promotion.name.clone()),
+        freight: Some(promotion.freight.clone()),
+    })
+}
+
+/// Reads the scene; `None` when the Stage or its Project is gone.
+///
+/// # Errors
+/// When the API server does not answer or an object of the Stage itself cannot be understood.
+pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Option<Scene>, SceneError> {
+    let failed = |source| SceneError::Read { key: key.clone(), source };
+    let stage: kargo::Stage = match host.requests.stage(key).await {
+        Ok(stage) => stage,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let stage = convert::stage(&stage).map_err(|source| SceneError::Convert { key: key.clone(), source })?;
+    let label = stage_label_value(key.stage.as_str());
+    let objects: Vec<kargo::Promotion> = host.requests.promotions_of(key, &label).await.map_err(failed)?;
+    let reading = convert::Reading { account: &host.account, capture };
+    let mut promotions: Vec<_> = objects.iter().filter_map(|object| understood(object, &reading)).collect();
+    promotions.retain(|promotion| promotion.stage == key.stage);
+    promotions.sort_by(|one, two| one.name.cmp(&two.name));
+    let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
+    Ok(Some(Scene { project, stage, promotions, freight: host.stores.freight(&key.project) }))
+}
+
+/// A Promotion that cannot be understood is left out: it must not keep its Stage from being handled.
+fn understood(object: &kargo::Promotion, reading: &convert::Reading<'_>) -> Option<PromotionSnapshot> {
+    convert::promotion(object, reading)
+        .inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "Promotion left out"))
+        .ok()
+}
+
+/// Reads the AnalysisRun of a verification, if it has one and it is still there.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn analysis_run(
+    host: &Host,
+    key: &StageKey,
+    verification: Option<&VerificationSnapshot>,
+) -> Result<Option<AnalysisRunSnapshot>, SceneError> {
+    let Some(name) = verification.and_then(|verification| verification.analysis_run.as_deref()) else {
+        return Ok(None);
+    };
+    let run: Option<kargo::AnalysisRun> = host
+        .requests
+        .analysis_run(&key.project, name)
+        .await
+        .map_err(|source| SceneError::Read { key: key.clone(), source })?;
+    Ok(run.and_then(|run| convert::analysis_run(&run).ok()))
+}
+
+/// The value of Kargo's Stage label: the name, or what fits of it and a hash (capture `g/long-stage-name`).
+fn stage_label_value(stage: &str) -> String {
+    const MAX: usize = 63;
+    const HASH: usize = 8;
+    if stage.len() <= MAX {
+        return stage.to_owned();
+    }
+    let hash: String = hex::encode(Sha256::digest(stage)).chars().take(HASH).collect();
+    let prefix: String = stage.chars().take(MAX - HASH - 1).collect();
+    format!("{}-{hash}", prefix.trim_end_matches('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_stage_names_get_kargos_label() {
+        let name = format!("prod-{}", "x".repeat(75));
+        assert_eq!(stage_label_value(&name), format!("prod-{}-ee64d610", "x".repeat(49)));
+        assert_eq!(stage_label_value("prod"), "prod");
+    }
+}

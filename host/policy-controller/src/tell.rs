@@ -1,0 +1,150 @@
+//! Tells people: messages and Events of decisions, and how incidents end.
+//!
+//! In: planned writes that speak, and endings. Out: Kubernetes Events on the Stage, each once per key, so that telling
+//! again after a crash tells nobody twice. Sentences come from `policy-core`'s explain; here they only find their way.
+
+use policy_core::decision::{Message, Severity};
+use policy_core::incident::{Attempt, Closed, Resolution};
+use policy_core::name::PromotionName;
+use policy_core::write::Write;
+
+use crate::case::{Case, Ending};
+use crate::events::{About, EventError, Loudness, Note, write};
+use crate::host::Host;
+use crate::queue::StageKey;
+use crate::scene::Scene;
+
+/// Sends every message and Event among `writes`, in order.
+///
+/// # Errors
+/// When one could not be written; those before it were.
+pub async fn decision(
+    host: &Host,
+    key: &StageKey,
+    case: &Case,
+    scene: &Scene,
+    writes: &[Write],
+) -> Result<(), EventError> {
+    for one in writes {
+        match one {
+            Write::Send { message } => {
+                let text = format!("{}: {}", message.title, message.text);
+                let key_of_message = format!("{}:{}", case.name(), dedupe_key(message));
+                send(host, key, scene, &key_of_message, "RefloatMessage", loudness(message.severity), &text).await?;
+            }
+            Write::Event { reason, note } => {
+                let key_of_event = format!("{}:{}:{note}", case.name(), case.state.n_decisions);
+                let loudness = if reason == "GuestFault" { Loudness::Warning } else { Loudness::Normal };
+                send(host, key, scene, &key_of_event, reason, loudness, note).await?;
+            }
+            Write::ForceFreshVerification { .. }
+            | Write::CreatePromotion { .. }
+            | Write::Refresh { .. }
+            | Write::Timer { .. }
+            | Write::Keep { .. }
+            | Write::Close { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Says how an incident ended.
+///
+/// # Errors
+/// When the Event could not be written.
+pub async fn closed(
+    host: &Host,
+    key: &StageKey,
+    case: &Case,
+    scene: &Scene,
+    closed: &Closed,
+) -> Result<(), EventError> {
+    let loudness = match closed.resolution {
+        Resolution::Recovered
+        | Resolution::RolledBack
+        | Resolution::Accepted
+        | Resolution::Observed
+        | Resolution::Superseded
+        | Resolution::StageGone => Loudness::Normal,
+        Resolution::Exhausted | Resolution::HandedOff | Resolution::Expired => Loudness::Warning,
+    };
+    let text = policy_core::explain::closed(closed);
+    let text = format!("incident `{}`: {text}", case.name());
+    let reason = format!("Incident{}", closed.resolution.text());
+    send(host, key, scene, &format!("{}:closed", case.name()), &reason, loudness, &text).await
+}
+
+/// Says one thing about the Stage.
+///
+/// # Errors
+/// When the Event could not be written.
+pub async fn send(
+    host: &Host,
+    stage: &StageKey,
+    scene: &Scene,
+    key: &str,
+    reason: &str,
+    loudness: Loudness,
+    text: &str,
+) -> Result<(), EventError> {
+    host.metrics.request("create", "events");
+    let about = About {
+        api_version: "kargo.akuity.io/v1alpha1",
+        kind: "Stage",
+        project: &stage.project,
+        name: stage.stage.as_str(),
+        uid: scene.stage.uid.as_str(),
+    };
+    let now = host.clock.now();
+    write(host.requests.client(), &Note { about, key, reason, loudness, text, now }).await
+}
+
+fn dedupe_key(message: &Message) -> &str {
+    message.dedupe_key.as_deref().unwrap_or(&message.title)
+}
+
+fn loudness(severity: Severity) -> Loudness {
+    match severity {
+        Severity::Info => Loudness::Normal,
+        Severity::Warning | Severity::Critical => Loudness::Warning,
+    }
+}
+
+/// How an incident ends whose attempt worked.
+pub fn success(attempt: &Attempt) -> Ending {
+    let promotion = attempt.promotion.as_ref().map_or("", PromotionName::as_str);
+    match attempt.kind {
+        policy_core::decision::ActionKind::Rollback => Ending::new(
+            Resolution::RolledBack,
+            "",
+            format!("Promotion `{promotion}` brought the Stage back, and a fresh verification agreed"),
+        ),
+        _ => Ending::new(Resolution::Recovered, "", format!("Promotion `{promotion}` succeeded at attempt {}", attempt.number)),
+    }
+}
+
+/// How an incident ends whose attempt was not verified afresh.
+pub fn unproven(attempt: &Attempt) -> Ending {
+    let promotion = attempt.promotion.as_ref().map_or("", PromotionName::as_str);
+    let text = format!("Promotion `{promotion}` succeeded, but Kargo took over an older verification of the same Freight");
+    Ending::new(Resolution::HandedOff, "NotVerified", text)
+}
+
+/// How an incident ends whose attempt a person stopped.
+pub fn ended_by_person(attempt: &Attempt, actor: Option<&str>) -> Ending {
+    let who = actor.unwrap_or("somebody");
+    let text = format!("`{who}` aborted attempt {}; nothing automatic follows", attempt.number);
+    Ending::new(Resolution::HandedOff, "Person", text)
+}
+
+/// How an incident ends whose attempt's Promotion was deleted.
+pub fn gone(attempt: &Attempt) -> Ending {
+    let promotion = attempt.promotion.as_ref().map_or("", PromotionName::as_str);
+    Ending::new(Resolution::HandedOff, "PromotionGone", format!("Promotion `{promotion}` was deleted before it ended"))
+}
+
+/// How an incident ends whose attempt was overtaken.
+pub fn overtaken(attempt: &Attempt, by: &PromotionName) -> Ending {
+    let text = format!("Promotion `{by}` moved the Stage on during attempt {}", attempt.number);
+    Ending::new(Resolution::Superseded, "", text)
+}

@@ -1,0 +1,339 @@
+//! One visit to a Stage: sees what has failed there, and moves each open incident on.
+//!
+//! In: a Stage's key. Out: when to come back. A visit is level-triggered: it looks at what is, not at what the watch
+//! said, so a visit too many changes nothing and a restart loses nothing.
+//! The order of things is that of the product definition, section 4; the steps of one incident are in [`advance`].
+
+use policy_core::detect;
+use policy_core::failure::Failure;
+use policy_core::follow::{self, Followed};
+use policy_core::incident::Resolution;
+use policy_core::settle::{self, Settled};
+use policy_core::time::Timestamp;
+use std::time::Duration;
+
+use crate::case::{Case, CaseError, Ending};
+use crate::deliver;
+use crate::decide;
+use crate::host::{Host, Next};
+use crate::metrics::in_project;
+use crate::policies::Ruling;
+use crate::queue::StageKey;
+use crate::scene::{self, Scene, SceneError};
+use crate::steps::Step;
+use crate::tell;
+
+/// How often an open incident is looked at when nothing changes: a watch event may be lost, a deadline may pass.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// A visit could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum VisitError {
+    /// The scene could not be read.
+    #[error("failed to look at {0}")]
+    Scene(StageKey, #[source] SceneError),
+    /// An Incident could not be read or written.
+    #[error("failed to keep an incident of {0}")]
+    Case(StageKey, #[source] CaseError),
+    /// A decision could not be made or kept.
+    #[error("failed to decide on an incident of {0}")]
+    Decide(StageKey, #[source] decide::DecideError),
+    /// People could not be told.
+    #[error("failed to tell about an incident of {0}")]
+    Tell(StageKey, #[source] crate::events::EventError),
+}
+
+impl VisitError {
+    /// Whether another writer was simply quicker.
+    pub fn is_lost_race(&self) -> bool {
+        matches!(self, Self::Case(_, CaseError::Lost { .. }))
+    }
+}
+
+/// Visits a Stage.
+///
+/// # Errors
+/// When the API server does not give or take what is needed; the visit is repeated later.
+pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
+    let Some(ruling) = host.policies.ruling(key) else {
+        return orphans(host, key).await;
+    };
+    if !wants_attention(host, key, &ruling) {
+        return Ok(Next::Await);
+    }
+    let scene = scene::read(host, key, &ruling.rules.capture_outputs).await;
+    let Some(scene) = scene.map_err(|error| VisitError::Scene(key.clone(), error))? else {
+        return orphans(host, key).await;
+    };
+    let mut next = Next::Await;
+    for failure in new_failures(host, key, &scene) {
+        next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
+    }
+    for name in open_incidents(host, key) {
+        let case = Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+        if let Some(mut case) = case.filter(|case| case.state.closed.is_none()) {
+            next = next.or_sooner(advance(host, key, &ruling, &mut case).await?);
+        }
+    }
+    Ok(next)
+}
+
+/// Whether the stores show anything to do, so that quiet Stages cost no request.
+fn wants_attention(host: &Host, key: &StageKey, ruling: &Ruling) -> bool {
+    if !open_incidents(host, key).is_empty() {
+        return true;
+    }
+    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
+    host.stores.with(|known| {
+        let promotions = known.promotions.get(key).into_iter().flatten().map(|(_, promotion)| promotion);
+        let stage = known.stages.get(key);
+        let all: Vec<_> = promotions.cloned().collect();
+        failures(stage, &all).any(|failure| {
+            let name = policy_api::names::incident_name(&key.stage, &failure.id);
+            let is_known = known.incidents.get(key).is_some_and(|all| all.contains_key(name.as_str()));
+            !is_known && (failure.at >= oldest || host.memory.first_sight(&failure.id))
+        })
+    })
+}
+
+fn failures<'a>(
+    stage: Option<&'a policy_core::snapshot::StageSnapshot>,
+    promotions: &'a [policy_core::snapshot::PromotionSnapshot],
+) -> impl Iterator<Item = Failure> + use<'a> {
+    let verification = stage.and_then(|stage| detect::verification(stage, promotions));
+    promotions.iter().filter_map(detect::promotion).chain(verification)
+}
+
+/// Names of the Stage's open incidents, oldest first.
+fn open_incidents(host: &Host, key: &StageKey) -> Vec<String> {
+    host.stores.with(|known| {
+        let all = known.incidents.get(key).into_iter().flatten();
+        let open = all.filter(|(_, incident)| incident.status.as_ref().is_none_or(|status| status.closed.is_none()));
+        let mut names: Vec<_> =
+            open.map(|(name, incident)| (incident.spec.failure.at.clone(), name.clone())).collect();
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    })
+}
+
+/// Failures that have no incident: not those of an incident's own attempts, which belong to it.
+fn new_failures(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
+    let is_known = |failure: &Failure| {
+        let name = policy_api::names::incident_name(&key.stage, &failure.id);
+        host.stores.with(|known| known.incidents.get(key).is_some_and(|all| all.contains_key(name.as_str())))
+    };
+    let mut new: Vec<_> = failures(Some(&scene.stage), &scene.promotions)
+        .filter(|failure| !is_known(failure) && !belongs_to_open_attempt(host, key, scene, failure))
+        .collect();
+    new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
+    new
+}
+
+/// Whether the failure is that of a Promotion that an open incident of this Stage asked for.
+fn belongs_to_open_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
+    let Some(name) = &failure.promotion else { return false };
+    let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name);
+    let Some(incident) = promotion.and_then(|promotion| promotion.labels.get(policy_api::names::INCIDENT)) else {
+        return false;
+    };
+    // A Promotion of an incident never opens another one for its own failure; its verification may, once the
+    // incident is over.
+    failure.verification.is_none() || open_incidents(host, key).contains(incident)
+}
+
+async fn open(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    scene: &Scene,
+    failure: Failure,
+) -> Result<Next, VisitError> {
+    let now = host.clock.now();
+    let is_old = now.since(failure.at) > ruling.rules.max_age_seconds;
+    if is_old && !happened_while_down(host, &failure) {
+        if host.memory.first_sight(&failure.id) {
+            host.metrics.ignored.get_or_create(&in_project(&key.project, "older-than-maximum-age")).inc();
+            tracing::info!(stage = %key, failure = %failure.summary, "left alone: older than the maximum age");
+        }
+        return Ok(Next::Await);
+    }
+    host.checkpoints.passed(Step::Detected);
+    let mut case = Case::open(host, key, &failure, Some(ruling.policy.clone()))
+        .await
+        .map_err(|error| VisitError::Case(key.clone(), error))?;
+    host.checkpoints.passed(Step::Opened);
+    host.metrics
+        .failures
+        .get_or_create(&in_project(&key.project, policy_api::convert::text_of(&failure.trigger)))
+        .inc();
+    if is_old {
+        let message = "it happened while nobody watched, and is too old to act on";
+        return close(host, key, &mut case, scene, Ending::new(Resolution::Expired, "Downtime", message)).await;
+    }
+    advance(host, key, ruling, &mut case).await
+}
+
+/// Whether it happened after the last leader was seen alive: then it is ours to explain, however old.
+fn happened_while_down(host: &Host, failure: &Failure) -> bool {
+    host.previous_leader.is_some_and(|seen| failure.at >= seen)
+}
+
+/// What an incident needs next.
+enum Phase {
+    /// A claim whose outcome nobody knows.
+    Claimed(u32),
+    /// A delivery under way.
+    Delivered(policy_core::incident::Attempt),
+    /// A delivery that was decided on.
+    Planned(policy_core::incident::Pending),
+    /// The policies want to be asked at a time.
+    Waiting(Timestamp),
+    /// The policies were not asked about the current failure.
+    Undecided,
+}
+
+fn phase(case: &Case, now: Timestamp) -> Phase {
+    if let Some(attempt) = case.open_attempt() {
+        if attempt.is_unanswered() {
+            return Phase::Claimed(attempt.number);
+        }
+        return Phase::Delivered(attempt.clone());
+    }
+    if let Some(pending) = &case.state.pending {
+        return Phase::Planned(pending.clone());
+    }
+    match &case.state.timer {
+        Some(timer) if timer.at > now => Phase::Waiting(timer.at),
+        Some(_) | None => Phase::Undecided,
+    }
+}
+
+/// Moves one incident on by as many steps as it can take now.
+async fn advance(host: &Host, key: &StageKey, ruling: &Ruling, case: &mut Case) -> Result<Next, VisitError> {
+    // Each round ends in a wait, a close, or a later phase; more rounds than this mean a bug, and a later visit.
+    for _ in 0..8 {
+        if case.state.closed.is_some() {
+            return Ok(Next::Await);
+        }
+        let scene = scene::read(host, key, &ruling.rules.capture_outputs).await;
+        let Some(scene) = scene.map_err(|error| VisitError::Scene(key.clone(), error))? else {
+            return stage_gone(host, key, case).await;
+        };
+        let stepped = match phase(case, host.clock.now()) {
+            Phase::Claimed(number) => deliver::resume(host, key, case, &scene, number).await?,
+            Phase::Delivered(attempt) => followed(host, key, case, &scene, &attempt).await?,
+            Phase::Planned(pending) => deliver::when_due(host, key, ruling, case, &scene, &pending).await?,
+            Phase::Waiting(until) => Some(at(host, until)),
+            Phase::Undecided => undecided(host, key, ruling, case, &scene).await?,
+        };
+        if let Some(next) = stepped {
+            return Ok(next);
+        }
+    }
+    Ok(Next::After(Duration::from_secs(1)))
+}
+
+async fn undecided(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    case: &mut Case,
+    scene: &Scene,
+) -> Result<Option<Next>, VisitError> {
+    match settle::settle(&case.state.current, &scene.stage, &scene.promotions) {
+        Settled::NotYet { because } => {
+            tracing::debug!(stage = %key, because, "not settled");
+            return Ok(Some(Next::After(LOOK_AGAIN)));
+        }
+        Settled::Overtaken { by } => {
+            let message = format!("the Stage has moved on: {by}");
+            return close(host, key, case, scene, Ending::new(Resolution::Superseded, "", message)).await.map(Some);
+        }
+        Settled::Yes => host.checkpoints.passed(Step::Settled),
+    }
+    decide::decide(host, key, ruling, case, scene)
+        .await
+        .map_err(|error| VisitError::Decide(key.clone(), error))?;
+    if let Some(closed) = case.state.closed.clone() {
+        tell::closed(host, key, case, scene, &closed).await.map_err(|error| VisitError::Tell(key.clone(), error))?;
+    }
+    Ok(None)
+}
+
+async fn followed(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    attempt: &policy_core::incident::Attempt,
+) -> Result<Option<Next>, VisitError> {
+    use policy_core::context::Outcome;
+    let standing = follow::attempt(attempt, &scene.stage, &scene.promotions);
+    if let Followed::Waiting { because } = &standing {
+        tracing::debug!(stage = %key, because, "attempt under way");
+        return Ok(Some(Next::After(LOOK_AGAIN)));
+    }
+    host.checkpoints.passed(Step::Followed);
+    let (outcome, ending) = match standing {
+        Followed::Waiting { .. } => return Ok(Some(Next::After(LOOK_AGAIN))),
+        Followed::Failed(failure) => {
+            case.with_attempt(attempt.number, |attempt| attempt.outcome = Outcome::Failed);
+            case.state.current = failure;
+            case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+            return Ok(None);
+        }
+        Followed::Succeeded => (Outcome::Succeeded, tell::success(attempt)),
+        Followed::Unproven => (Outcome::Succeeded, tell::unproven(attempt)),
+        Followed::EndedByPerson { actor } => (Outcome::Aborted, tell::ended_by_person(attempt, actor.as_deref())),
+        Followed::Gone => (Outcome::Superseded, tell::gone(attempt)),
+        Followed::Overtaken { by } => (Outcome::Superseded, tell::overtaken(attempt, &by)),
+    };
+    case.with_attempt(attempt.number, |attempt| attempt.outcome = outcome);
+    close(host, key, case, scene, ending).await.map(Some)
+}
+
+/// Closes an incident: people are told first, so that a crash in between tells them twice at most, never not at all.
+pub(crate) async fn close(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    ending: Ending,
+) -> Result<Next, VisitError> {
+    case.close(ending, host.clock.now());
+    if let Some(closed) = case.state.closed.clone() {
+        tell::closed(host, key, case, scene, &closed).await.map_err(|error| VisitError::Tell(key.clone(), error))?;
+        host.metrics.closed.get_or_create(&in_project(&key.project, closed.resolution.text())).inc();
+    }
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    host.checkpoints.passed(Step::Closed);
+    Ok(Next::Await)
+}
+
+/// Closes what is open in a Stage that is gone, or that no policy rules any more.
+async fn orphans(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
+    for name in open_incidents(host, key) {
+        let case = Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+        let Some(mut case) = case.filter(|case| case.state.closed.is_none()) else { continue };
+        if host.stores.with(|known| known.stages.contains_key(key)) {
+            let ending = Ending::new(Resolution::HandedOff, "NoPolicy", "no policy rules this Stage any more");
+            case.close(ending, host.clock.now());
+            case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+        } else {
+            stage_gone(host, key, &mut case).await?;
+        }
+    }
+    Ok(Next::Await)
+}
+
+async fn stage_gone(host: &Host, key: &StageKey, case: &mut Case) -> Result<Next, VisitError> {
+    case.close(Ending::new(Resolution::StageGone, "", "the Stage does not exist any more"), host.clock.now());
+    host.metrics.closed.get_or_create(&in_project(&key.project, Resolution::StageGone.text())).inc();
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    Ok(Next::Await)
+}
+
+/// How long until a time of day, by this replica's clock.
+pub(crate) fn at(host: &Host, time: Timestamp) -> Next {
+    Next::After(Duration::from_secs(u64::from(time.since(host.clock.now())).max(1)))
+}

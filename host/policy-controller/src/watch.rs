@@ -1,0 +1,42 @@
+//! One watch of one kind of object: list, then changes, with reconnects, for ever.
+//!
+//! In: an `Api` and what to do with changes. Out: calls of that function, in order, from one task.
+//! A full list replaces everything that was known, so that a deletion missed during a disconnect is not missed
+//! for good. Nothing here decides anything.
+
+use std::fmt::Debug;
+
+use futures::StreamExt;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use serde::de::DeserializeOwned;
+
+/// Something that a watch says.
+#[derive(Debug)]
+pub enum Change<K> {
+    /// These are all objects there are.
+    All(Vec<K>),
+    /// This object is new or different.
+    Applied(K),
+    /// This object is gone.
+    Deleted(K),
+}
+
+/// Follows one kind until the future is dropped.
+pub async fn follow<K>(api: Api<K>, config: watcher::Config, mut on: impl FnMut(Change<K>))
+where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut listed = Vec::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(object)) => listed.push(object),
+            Ok(watcher::Event::InitDone) => on(Change::All(std::mem::take(&mut listed))),
+            Ok(watcher::Event::Apply(object)) => on(Change::Applied(object)),
+            Ok(watcher::Event::Delete(object)) => on(Change::Deleted(object)),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "watch interrupted"),
+        }
+    }
+}
