@@ -72,6 +72,23 @@ async fn the_audit_log_counts_exactly_the_writes() -> Outcome {
     Ok(())
 }
 
+/// Large answers reach the client in pieces, the first of them before the server has finished with the request.
+#[tokio::test]
+async fn whoever_has_an_answer_finds_its_line() -> Outcome {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    let server = apiserver::shared().await?;
+    namespace(server, "smoke-order").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(server.client(ADMIN).await?, "smoke-order");
+    for (number, size) in [100, 5_000, 100_000, 900_000].into_iter().cycle().take(40).enumerate() {
+        let mark = server.audit().mark()?;
+        let map = serde_json::from_value(json!({
+            "metadata": {"name": format!("map-{number}")}, "data": {"text": "x".repeat(size)}}))?;
+        maps.create(&PostParams::default(), &map).await?;
+        server.audit().since(mark)?.namespace("smoke-order").writes().expect(1)?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_wrong_count_names_the_requests() -> Outcome {
     let server = apiserver::shared().await?;
