@@ -3,6 +3,7 @@
 
 use policy_tests::admission::{Answer, Hook, serve_admission};
 use policy_tests::apiserver::{self, ADMIN, ALICE, ApiServer, MALLORY, REFLOAT, User};
+use policy_tests::rights::{Grant, rule};
 use policy_tests::{refusal, until};
 use serde_json::{Value, json};
 
@@ -127,7 +128,17 @@ async fn impersonation_shows_both_names() -> Outcome {
     let server = apiserver::shared().await?;
     namespace(server, "smoke-impersonation").await?;
     let project = "system:serviceaccount:smoke-impersonation:refloat";
-    grant_stages_and_impersonation(server, "smoke-impersonation").await?;
+    // The controller may impersonate, the Project's account may write: neither could do it alone.
+    let admin = server.client(ADMIN).await?;
+    let rules = [
+        ("act", REFLOAT, rule("", &["serviceaccounts"], &["impersonate"])),
+        ("write", project, rule("kargo.akuity.io", &["stages"], &["create"])),
+    ];
+    for (name, user, rule) in rules {
+        let namespace = Some("smoke-impersonation".to_owned());
+        let grant = Grant { name: name.to_owned(), namespace, user: User::new(user), rules: vec![rule] };
+        grant.apply(&admin).await?;
+    }
     let mark = server.audit().mark()?;
 
     let client = server.impersonating(REFLOAT, &User::new(project)).await?;
@@ -143,29 +154,6 @@ async fn impersonation_shows_both_names() -> Outcome {
     let write = writes.iter().next().expect("counted above");
     assert_eq!((write.user.as_str(), write.impersonated_user.as_deref()), (REFLOAT, Some(project)));
     seen.refused().expect(1)?;
-    Ok(())
-}
-
-/// What `kargo-live.md` section 9 ran with: the controller may impersonate, the Project's account may write.
-async fn grant_stages_and_impersonation(server: &ApiServer, namespace: &str) -> Outcome {
-    use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-    let admin = server.client(ADMIN).await?;
-    let may = |name: &str, group: &str, resource: &str, verb: &str| -> anyhow::Result<Role> {
-        Ok(serde_json::from_value(json!({"metadata": {"name": name},
-            "rules": [{"apiGroups": [group], "resources": [resource], "verbs": [verb]}]}))?)
-    };
-    let to = |name: &str, user: &str| -> anyhow::Result<RoleBinding> {
-        Ok(serde_json::from_value(json!({"metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]}))?)
-    };
-    let roles: Api<Role> = Api::namespaced(admin.clone(), namespace);
-    let bindings: Api<RoleBinding> = Api::namespaced(admin, namespace);
-    let params = PostParams::default();
-    roles.create(&params, &may("write", "kargo.akuity.io", "stages", "create")?).await?;
-    roles.create(&params, &may("act", "", "serviceaccounts", "impersonate")?).await?;
-    bindings.create(&params, &to("write", &format!("system:serviceaccount:{namespace}:refloat"))?).await?;
-    bindings.create(&params, &to("act", REFLOAT)?).await?;
     Ok(())
 }
 

@@ -55,6 +55,16 @@ impl User {
         Self { name, groups }
     }
 
+    /// The name that the server knows it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its groups, without `system:authenticated`, which the server adds.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
     /// Adds a group.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod binaries;
 pub mod crds;
 pub mod process;
+pub mod rights;
 pub mod tls;
 
 /// Waits until `state` says true, asking every 20 ms, for at most 30 seconds: what tests do instead of sleeping.
