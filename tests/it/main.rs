@@ -2,3 +2,4 @@
 //! Each module below is one area; each test takes a namespace of its own on the shared server.
 
 mod apiserver_smoke;
+mod kargo_model;

@@ -1,0 +1,114 @@
+//! How a Stage learns what its Promotions did: the election of the next one and the replay of finished ones by name.
+//! In go a Stage and its Promotions, out comes the changed Stage. The replay by name is Kargo's flaw to reproduce:
+//! a Promotion that finishes after one with a higher name was recorded is never recorded itself (captures
+//! `a/queued-abort-higher-name`, `a/abort-queued`). Source: `regular_stages.go:607-888`, `syncPromotions`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::conditions::{self, Condition, TRUE, UNKNOWN};
+use crate::object::{at, list, name, put, put_or_remove, remove, text};
+use crate::project_config::AutoPromotion;
+use crate::promotion::{Phase, Promotion};
+use crate::queue::{Gate, elected, gate};
+use crate::stage::Stage;
+use crate::{holds, object};
+
+/// Entries of `freightHistory` that Kargo keeps.
+const HISTORY: usize = 10;
+
+/// Brings `currentPromotion`, `lastPromotion`, `freightHistory` and durable holds up to date. `promotions` are the
+/// Stage's, by name.
+pub(crate) fn sync(stage: &mut Value, promotions: &[&Value], auto: AutoPromotion, now: Timestamp) {
+    holds::prune(stage, auto);
+    let Some(first) = elected(promotions) else {
+        conditions::delete(stage, "Promoting");
+        remove(stage, &["status", "currentPromotion"]);
+        return;
+    };
+    let over = Promotion(first).phase().is_terminal();
+    let has_finished = Stage(stage).current_promotion().is_some_and(|current| over || current != name(first));
+    if has_finished {
+        conditions::delete(stage, "Promoting");
+        remove(stage, &["status", "currentPromotion"]);
+        replay(stage, promotions, auto, now);
+        return;
+    }
+    if over || gate(Stage(stage)) != Gate::Open {
+        conditions::delete(stage, "Promoting");
+        return;
+    }
+    announce(stage, first, now);
+}
+
+fn announce(stage: &mut Value, promotion: &Value, now: Timestamp) {
+    let message =
+        format!("Promotion {:?} is currently {}", name(promotion), Promotion(promotion).phase().text());
+    conditions::set(stage, &Condition::new("Promoting", TRUE, "ActivePromotion", &message), now);
+    let mut current = json!({ "name": name(promotion) });
+    put_or_remove(&mut current, &["freight"], at(promotion, &["status", "freight"]).cloned());
+    put(stage, &["status", "currentPromotion"], current);
+}
+
+fn replay(stage: &mut Value, promotions: &[&Value], auto: AutoPromotion, now: Timestamp) {
+    let last = Stage(stage).last_promotion().unwrap_or_default().to_owned();
+    let news = promotions
+        .iter()
+        .copied()
+        .filter(|promotion| name(promotion) > last.as_str() && Promotion(promotion).phase().is_terminal());
+    for promotion in news {
+        holds::apply(stage, promotion, auto);
+        record(stage, promotion, now);
+    }
+}
+
+fn record(stage: &mut Value, promotion: &Value, now: Timestamp) {
+    let mut status = promotion.get("status").cloned().unwrap_or_default();
+    // Aborted before it ran: it keeps the collection of the one before, or the Stage would forget its other origins
+    // (issue 6810, fixed in v1.11.2; capture `a/abort-queued`).
+    if status.get("startedAt").is_none() && status.get("freightCollection").is_none() {
+        let before = at(stage, &["status", "lastPromotion", "status", "freightCollection"]).cloned();
+        put_or_remove(&mut status, &["freightCollection"], before);
+    }
+    let collection = status.get("freightCollection").cloned();
+    let mut reference = json!({ "name": name(promotion) });
+    put_or_remove(&mut reference, &["finishedAt"], status.get("finishedAt").cloned());
+    put_or_remove(&mut reference, &["freight"], status.get("freight").cloned());
+    put(&mut reference, &["status"], status);
+    put(stage, &["status", "lastPromotion"], reference);
+    if Promotion(promotion).phase() == Phase::Succeeded {
+        succeed(stage, collection, now);
+    }
+}
+
+/// A success becomes the newest entry of the history, even when the same collection is there already, and health and
+/// verification start anew.
+fn succeed(stage: &mut Value, collection: Option<Value>, now: Timestamp) {
+    let history = collection
+        .into_iter()
+        .chain(list(stage, &["status", "freightHistory"]).iter().cloned())
+        .take(HISTORY)
+        .collect();
+    put(stage, &["status", "freightHistory"], Value::Array(history));
+    remove(stage, &["status", "health"]);
+    let waiting = [
+        (
+            "Healthy",
+            "WaitingForHealthCheck",
+            "Waiting for health check to be performed after successful promotion",
+        ),
+        (
+            "Verified",
+            "WaitingForVerification",
+            "Waiting for verification to be performed after successful promotion",
+        ),
+    ];
+    for (kind, reason, message) in waiting {
+        conditions::set(stage, &Condition::new(kind, UNKNOWN, reason, message), now);
+    }
+}
+
+/// Whether the Stage has recorded a Promotion: the name of `lastPromotion` has reached it.
+pub fn is_recorded(stage: &Value, promotion: &Value) -> bool {
+    text(stage, &["status", "lastPromotion", "name"]) >= object::name(promotion)
+}
