@@ -1,0 +1,382 @@
+//! A Project with one Stage, two pieces of Freight, a stand-in for Kargo, and `refloat controller` processes on it.
+//! In: a shared API server, a Project's name, a [`Script`] that says how things end. Out: what people could see: objects
+//! of the cluster, and the audit log's word on who wrote what. Every play has its own Project and Lease, so that plays
+//! share a server. It must not look into the controller.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use kargo_model::{Kind, ObjectKey, Script};
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::apiserver::{ADMIN, ALICE, ApiServer, REFLOAT, User};
+use crate::audit::{Mark, Requests};
+use crate::kargo::{KargoStandIn, api, create, get};
+use crate::process::Supervised;
+use crate::rights::{Grant, rule};
+use crate::until;
+
+/// The older Freight, deployed and verified when a play begins.
+pub const OLD: &str = "bf95772b8c1b188c8e4b98a22366778f5be78404";
+/// The newer Freight, whose delivery fails.
+pub const NEW: &str = "72b1975f1cc5c1c8e9d0b0a9c5a6a7b1c0d5e6f7";
+/// The Stage.
+pub const STAGE: &str = "prod";
+
+const KARGO: &str = "kargo.akuity.io/v1alpha1";
+const OURS: &str = "refloat.dev/v1alpha1";
+
+/// A Project on stage.
+pub struct StagePlay<'a> {
+    server: &'a ApiServer,
+    /// The Project.
+    pub project: String,
+    /// Kargo.
+    pub kargo: KargoStandIn,
+    admin: Client,
+    mark: Mark,
+}
+
+/// What a play begins with.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// Whether Kargo promotes new Freight by itself.
+    pub auto_promotion: bool,
+    /// Rights that the Project's account lacks, such as `promote`.
+    pub without: Vec<&'static str>,
+}
+
+impl<'a> StagePlay<'a> {
+    /// Sets the scene: `OLD` is deployed and verified, the Project's account has its rights, and the audit log counts
+    /// from here on.
+    ///
+    /// # Errors
+    /// When the server refuses something, or Kargo's stand-in does not get there.
+    pub async fn open(server: &'a ApiServer, project: &str, script: Script, setting: Setting) -> anyhow::Result<Self> {
+        let admin = server.client(ADMIN).await?;
+        ours_installed(server, &admin).await?;
+        let kargo = KargoStandIn::start(server, project, script).await?;
+        let mut play =
+            Self { server, project: project.to_owned(), kargo, admin, mark: server.audit().mark()? };
+        play.furnish(&setting).await?;
+        play.grant(&setting).await?;
+        play.promote(OLD).await?;
+        play.verified(OLD, "Successful").await?;
+        play.mark = server.audit().mark()?;
+        Ok(play)
+    }
+
+    fn object(&self, kind: &str, name: &str, rest: &Value) -> Value {
+        let mut object = json!({"apiVersion": KARGO, "kind": kind,
+            "metadata": {"name": name, "namespace": self.project}});
+        kargo_model::merge::apply(&mut object, rest);
+        object
+    }
+
+    async fn furnish(&self, setting: &Setting) -> anyhow::Result<()> {
+        let subscription = json!({"image": {"repoURL": "registry.example.com/shop/web"}});
+        let warehouse = json!({"spec": {"freightCreationPolicy": "Manual", "interval": "24h0m0s",
+            "subscriptions": [subscription]}});
+        create(&self.admin, &self.object("Warehouse", "web", &warehouse)).await?;
+        let policy = json!({"spec": {"promotionPolicies": [
+            {"stageSelector": {"name": STAGE}, "autoPromotionEnabled": setting.auto_promotion}]}});
+        create(&self.admin, &self.object("ProjectConfig", &self.project, &policy)).await?;
+        self.freight(OLD, 1).await?;
+        let stage = json!({"spec": {
+            "verification": {"analysisTemplates": [{"name": "smoke"}]},
+            "requestedFreight": [{"origin": {"kind": "Warehouse", "name": "web"}, "sources": {"direct": true}}],
+            "promotionTemplate": {"spec": {"steps": [
+                {"uses": "compose-output", "as": "render", "config": {"revision": "${{ ctx.targetFreight.name }}"}},
+                {"uses": "http", "as": "deploy", "config": {"url": "http://127.0.0.1:9/deploy", "method": "POST"}},
+            ]}}}});
+        create(&self.admin, &self.object("Stage", STAGE, &stage)).await?;
+        Ok(())
+    }
+
+    /// New Freight appears.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn freight(&self, name: &str, minute: u32) -> anyhow::Result<()> {
+        let rest = json!({"origin": {"kind": "Warehouse", "name": "web"},
+            "discoveredAt": format!("2026-11-23T06:{minute:02}:00Z"),
+            "images": [{"repoURL": "registry.example.com/shop/web", "tag": format!("v1.{minute}.0")}]});
+        create(&self.admin, &self.object("Freight", name, &rest)).await?;
+        Ok(())
+    }
+
+    async fn grant(&self, setting: &Setting) -> anyhow::Result<()> {
+        let kargo = "kargo.akuity.io";
+        let may = |user: &str, name: &str, rules| Grant {
+            name: format!("{}-{name}", self.project),
+            namespace: Some(self.project.clone()),
+            user: User::new(user),
+            rules,
+        };
+        let mut stages = vec!["get", "list", "patch", "promote"];
+        let mut promotions = vec!["create", "get", "list", "patch"];
+        stages.retain(|verb| !setting.without.contains(verb));
+        promotions.retain(|verb| !setting.without.contains(verb));
+        let account = format!("system:serviceaccount:{}:refloat", self.project);
+        let rules = vec![rule(kargo, &["promotions"], &promotions), rule(kargo, &["stages"], &stages)];
+        may(&account, "account", rules).apply(&self.admin).await?;
+        let person = vec![
+            rule(kargo, &["promotions"], &["create", "get", "patch"]),
+            rule(kargo, &["stages"], &["get", "patch", "promote"]),
+        ];
+        may(ALICE, "alice", person).apply(&self.admin).await
+    }
+
+    /// A person promotes Freight.
+    ///
+    /// # Errors
+    /// When Kargo refuses.
+    pub async fn promote(&self, freight: &str) -> anyhow::Result<String> {
+        let promotion = json!({"apiVersion": KARGO, "kind": "Promotion",
+            "metadata": {"namespace": self.project, "generateName": "p-"},
+            "spec": {"stage": STAGE, "freight": freight, "steps": [{"uses": "fail"}]}});
+        let created = create(&self.server.client(ALICE).await?, &promotion).await?;
+        Ok(text(&created, "/metadata/name"))
+    }
+
+    /// Waits until the Stage holds `freight` and its newest verification ended like that.
+    ///
+    /// # Errors
+    /// When it does not within the deadline.
+    pub async fn verified(&self, freight: &str, phase: &str) -> anyhow::Result<()> {
+        until(&format!("`{}` holds {freight} verified {phase}", self.project), || async {
+            let stage = self.stage().await?;
+            Ok(text(&stage, "/status/freightHistory/0/items/Warehouse~1web/name") == freight
+                && text(&stage, "/status/freightHistory/0/verificationHistory/0/phase") == phase)
+        })
+        .await
+    }
+
+    /// The Stage as it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn stage(&self) -> anyhow::Result<Value> {
+        get(&self.admin, &ObjectKey::new(Kind::Stage, &self.project, STAGE)).await
+    }
+
+    /// Promotions of the Stage in the order of their names.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn promotions(&self) -> anyhow::Result<Vec<Value>> {
+        let list = api(&self.admin, Kind::Promotion, &self.project).list(&ListParams::default()).await?;
+        let mut promotions: Vec<Value> =
+            list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        promotions.sort_by_key(|promotion| text(promotion, "/metadata/name"));
+        Ok(promotions)
+    }
+
+    /// Objects of one of our own kinds in the Project.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn ours(&self, kind: &str, plural: &str) -> anyhow::Result<Vec<Value>> {
+        let list = self.ours_api(kind, plural).list(&ListParams::default()).await?;
+        Ok(list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+
+    fn ours_api(&self, kind: &str, plural: &str) -> Api<DynamicObject> {
+        let resource = ours_resource(kind, plural);
+        Api::namespaced_with(self.admin.clone(), &self.project, &resource)
+    }
+
+    /// Events of the Project by reason, with their texts.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn events(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let events: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(self.admin.clone(), &self.project);
+        let list = events.list(&ListParams::default()).await?;
+        let ours = list.items.into_iter().filter(|event| {
+            event.source.as_ref().and_then(|source| source.component.as_deref()) == Some("refloat")
+        });
+        Ok(ours.map(|event| (event.reason.unwrap_or_default(), event.message.unwrap_or_default())).collect())
+    }
+
+    /// Puts a FailurePolicy named `name` in the Project; `spec` without its chain is merged into `{mode: Enforce}`.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn policy(&self, name: &str, spec: &Value) -> anyhow::Result<()> {
+        let mut object = json!({"apiVersion": OURS, "kind": "FailurePolicy",
+            "metadata": {"name": name, "namespace": self.project}, "spec": {"mode": "Enforce"}});
+        kargo_model::merge::apply(&mut object, &json!({"spec": spec}));
+        let object: DynamicObject = serde_json::from_value(object)?;
+        self.ours_api("FailurePolicy", "failurepolicies").create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// Offers a component to all Projects, as a file that the controller can read.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn cluster_module(&self, name: &str, file: &Path) -> anyhow::Result<()> {
+        let object = json!({"apiVersion": OURS, "kind": "ClusterPolicyModule", "metadata": {"name": name},
+            "spec": {"source": {"file": {"path": file.display().to_string()}}}});
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let resource = ours_resource("ClusterPolicyModule", "clusterpolicymodules");
+        Api::<DynamicObject>::all_with(self.admin.clone(), &resource).create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// Merges a patch into a FailurePolicy.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn change_policy(&self, name: &str, patch: &Value) -> anyhow::Result<()> {
+        let policies = self.ours_api("FailurePolicy", "failurepolicies");
+        policies.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Waits until a FailurePolicy's condition has that status, and gives its message.
+    ///
+    /// # Errors
+    /// When it does not within the deadline.
+    pub async fn condition(&self, policy: &str, type_: &str, status: &str) -> anyhow::Result<String> {
+        let policies = self.ours_api("FailurePolicy", "failurepolicies");
+        let read = || async {
+            let object = serde_json::to_value(policies.get(policy).await?)?;
+            let conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned();
+            let found = conditions.unwrap_or_default().into_iter().find(|one| text(one, "/type") == type_);
+            anyhow::Ok(found.unwrap_or_default())
+        };
+        until(&format!("{policy} says {type_}={status}"), || async {
+            Ok(text(&read().await?, "/status") == status)
+        })
+        .await?;
+        Ok(text(&read().await?, "/message"))
+    }
+
+    /// Waits until there is exactly one Incident and it is closed, and gives it.
+    ///
+    /// # Errors
+    /// When there is none, more than one, or it does not close within the deadline.
+    pub async fn closed(&self) -> anyhow::Result<Value> {
+        until(&format!("the incident of `{}` closes", self.project), || async {
+            let incidents = self.ours("Incident", "incidents").await?;
+            Ok(!incidents.is_empty() && incidents.iter().all(|one| one.pointer("/status/closed").is_some()))
+        })
+        .await?;
+        let incidents = self.ours("Incident", "incidents").await?;
+        ensure!(incidents.len() == 1, "{} Incidents: {incidents:#?}", incidents.len());
+        incidents.into_iter().next().context("an Incident")
+    }
+
+    /// What the audit log says about this Project since the play was opened.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn audit(&self) -> anyhow::Result<Requests> {
+        Ok(self.server.audit().since(self.mark)?.namespace(&self.project))
+    }
+
+    /// Writes of the Project's account on Kargo objects, dry runs left out.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn writes_to_kargo(&self) -> anyhow::Result<Requests> {
+        let account = format!("system:serviceaccount:{}:refloat", self.project);
+        Ok(self.audit()?.as_actor(&account).group("kargo.akuity.io").writes())
+    }
+
+    /// Starts a replica of the controller for this Project.
+    ///
+    /// # Errors
+    /// When the program is not there.
+    pub fn replica(&self, name: &str, more: &[&str]) -> anyhow::Result<Supervised> {
+        let program = refloat()?;
+        let folder = self.server.folder().join(format!("{}-{name}", self.project));
+        std::fs::create_dir_all(&folder)?;
+        let kubeconfig = self.server.kubeconfig(REFLOAT)?;
+        let path = |path: &Path| path.display().to_string();
+        let mut arguments: Vec<String> = [
+            "controller",
+            "--kubeconfig",
+            &path(kubeconfig),
+            "--namespace",
+            "refloat-system",
+            "--lease",
+            &self.project,
+            "--identity",
+            name,
+            "--project",
+            &self.project,
+            "--listen",
+            "127.0.0.1:0",
+            "--cache",
+            &path(&cache()?),
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        Ok(Supervised::start(&folder, name, &program, &arguments)?)
+    }
+}
+
+fn ours_resource(kind: &str, plural: &str) -> kube::api::ApiResource {
+    kube::api::ApiResource {
+        group: "refloat.dev".to_owned(),
+        version: "v1alpha1".to_owned(),
+        api_version: OURS.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+/// The text at a JSON Pointer, or an empty one.
+pub fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Installs our kinds and the controller's own rights, once per server.
+async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
+    static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    INSTALLED
+        .get_or_try_init(|| async {
+            crate::crds::apply_text(admin, &policy_api::crds_yaml(), "refloat crds").await?;
+            let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(admin.clone());
+            let namespace = serde_json::from_value(json!({"metadata": {"name": "refloat-system"}}))?;
+            namespaces.create(&PostParams::default(), &namespace).await?;
+            let _ = server;
+            Grant {
+                name: "refloat-controller".to_owned(),
+                namespace: None,
+                user: User::new(REFLOAT),
+                rules: policy_api::rights::controller_rules("refloat"),
+            }
+            .apply(admin)
+            .await
+        })
+        .await?;
+    Ok(())
+}
+
+/// The program under test, as cargo built it beside the tests.
+///
+/// # Errors
+/// When it was not built.
+pub fn refloat() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("tests run from cargo's target folder")?;
+    let program = folder.join("refloat");
+    if !program.exists() {
+        bail!("`{}` is not there\nhelp: run `cargo build -p refloat` first, or `make test`", program.display());
+    }
+    Ok(program)
+}
+
+/// One cache of compiled components for all replicas: they share digests, not state.
+fn cache() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("tests run from cargo's target folder")?;
+    Ok(folder.join("test-component-cache"))
+}
