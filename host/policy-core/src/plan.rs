@@ -53,7 +53,9 @@ pub fn plan(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>) 
     let mut writes = Vec::new();
     let mut next = None;
     for (action, verdict) in decision.actions.iter().zip(verdicts) {
+        let is_too_late = next.is_some() && !action.operation.kind().is_communication();
         match &verdict.verdict {
+            Verdict::Allow | Verdict::Postpone { .. } if is_too_late => {}
             Verdict::Allow => next = next.or(allowed(action, input, &mut writes)),
             Verdict::Postpone { until, because } => {
                 if is_only_backoff(verdict) {
