@@ -11,7 +11,7 @@ pub mod process;
 pub mod rights;
 pub mod tls;
 
-/// Waits until `state` says true, asking every 20 ms, for at most 30 seconds: what tests do instead of sleeping.
+/// Waits until `state` says true, asking every 20 ms, for at most 2 minutes: what tests do instead of sleeping.
 ///
 /// # Errors
 /// When the time is over, with `what` in the message, or when `state` fails.
@@ -20,9 +20,9 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = anyhow::Result<bool>>,
 {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     while !state().await? {
-        anyhow::ensure!(std::time::Instant::now() < deadline, "waited 30 seconds in vain: {what}");
+        anyhow::ensure!(std::time::Instant::now() < deadline, "waited two minutes in vain: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     Ok(())
