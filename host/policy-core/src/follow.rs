@@ -9,7 +9,7 @@ use crate::detect;
 use crate::failure::Failure;
 use crate::incident::Attempt;
 use crate::name::PromotionName;
-use crate::snapshot::{PromotionPhase, PromotionSnapshot, StageSnapshot, VerificationPhase, VerificationSnapshot};
+use crate::snapshot::{PromotionPhase, PromotionSnapshot, StageSnapshot, VerificationPhase};
 
 /// How an attempt stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,9 @@ fn verified(stage: &StageSnapshot, promotions: &[PromotionSnapshot]) -> Followed
         None | Some(VerificationPhase::Pending | VerificationPhase::Running) => {
             waiting(format!("the verification of Stage `{}` to end", stage.name))
         }
-        Some(VerificationPhase::Successful) if is_reused(verification, stage) => Followed::Unproven,
+        Some(VerificationPhase::Successful) if detect::is_reused(&stage.history, verification) => {
+            Followed::Unproven
+        }
         Some(VerificationPhase::Successful) => Followed::Succeeded,
         Some(
             VerificationPhase::Failed
@@ -105,11 +107,6 @@ fn judged(stage: &StageSnapshot, promotions: &[PromotionSnapshot]) -> Followed {
         Some(failure) => Followed::Failed(failure),
         None => waiting("the verification to be understood"),
     }
-}
-
-fn is_reused(verification: &VerificationSnapshot, stage: &StageSnapshot) -> bool {
-    let older = stage.history.iter().skip(1).flat_map(|collection| &collection.verifications);
-    crate::target::is_reused(verification, older)
 }
 
 fn waiting(because: impl Into<String>) -> Followed {
