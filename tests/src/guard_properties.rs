@@ -94,7 +94,7 @@ prop_compose! {
         decision in decision(),
         (attempts, deliveries) in history(),
         hints in vec(hint(), 0..3),
-        mode in prop_oneof![Just(Mode::Observe), Just(Mode::Suggest), 3 => Just(Mode::Enforce)],
+        mode in prop_oneof![1 => Just(Mode::Observe), 1 => Just(Mode::Suggest), 3 => Just(Mode::Enforce)],
         seed in any::<[u32; 4]>(),
         later in 0_u32..10_000,
         (ignored, rollback, aborted, queued) in (weighted(), weighted(), weighted(), weighted()),

@@ -198,18 +198,14 @@ fn refused(action: &Action, verdict: &ActionVerdict, input: &Input<'_>, writes: 
     if action.operation.kind().is_communication() || is_only_list(verdict) {
         return;
     }
-    let reason = if is_by(verdict, "G24") { "WouldHave" } else { "ActionRefused" };
+    let reason = if explain::is_held_back_by_mode(verdict) { "WouldHave" } else { "ActionRefused" };
     writes.push(event(reason, &explain::action(action, verdict, input.now)));
 }
 
 /// In Suggest, one message says what would have been done.
 fn suggest(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>, writes: &mut Vec<Write>) {
-    let only_mode = |verdict: &ActionVerdict| {
-        verdict.by.iter().all(|(id, one)| id == "G24" || !matches!(one, Verdict::Refuse { .. }))
-    };
-    let held_back = decision.actions.iter().zip(verdicts).find(|(_, verdict)| {
-        matches!(verdict.verdict, Verdict::Refuse { .. }) && is_by(verdict, "G24") && only_mode(verdict)
-    });
+    let mut actions = decision.actions.iter().zip(verdicts);
+    let held_back = actions.find(|(_, verdict)| explain::is_held_back_by_mode(verdict));
     if let Some((action, _)) = held_back {
         let text = format!(
             "{}; would have: {}",
