@@ -185,7 +185,8 @@ fn expectation(kind: &ActionKind, target: &Target, input: &Input<'_>) -> HoldExp
         return HoldExpectation::MustHold;
     }
     let origin = target.origin.as_ref();
-    let is_held = stage.holds.iter().any(|hold| origin.is_none_or(|origin| origin.as_str() == hold.origin));
+    let holds = guardrails::g15_human_hold::in_force(input);
+    let is_held = holds.iter().any(|hold| origin.is_none_or(|origin| origin.as_str() == hold.origin));
     if is_held { HoldExpectation::MustNotResume } else { HoldExpectation::Any }
 }
 
