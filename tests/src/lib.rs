@@ -6,6 +6,9 @@ pub mod apiserver;
 pub mod audit;
 pub mod binaries;
 pub mod crds;
+pub mod guard_case;
+#[cfg(test)]
+mod guard_properties;
 pub mod process;
 pub mod rights;
 pub mod tls;
