@@ -77,8 +77,8 @@ impl Situation {
     /// # Errors
     /// When the result is no situation; the text says where.
     pub fn with(changes: &Value) -> Result<Self, String> {
-        let mut value: Value =
-            serde_saphyr::from_str(include_str!("guard_base.yaml")).map_err(|error| format!("guard_base.yaml: {error}"))?;
+        let mut value: Value = serde_saphyr::from_str(include_str!("guard_base.yaml"))
+            .map_err(|error| format!("guard_base.yaml: {error}"))?;
         lay_over(&mut value, changes);
         read(&value, "input")
     }
@@ -217,8 +217,10 @@ fn assembled(input: &Value) -> Result<Value, String> {
     }
     let context = context_of(&situation);
     let value = write(&context)?;
-    let shown: serde_json::Map<String, Value> =
-        show.into_iter().map(|path| (path.clone(), value.pointer(&path).cloned().unwrap_or(Value::Null))).collect();
+    let shown: serde_json::Map<String, Value> = show
+        .into_iter()
+        .map(|path| (path.clone(), value.pointer(&path).cloned().unwrap_or(Value::Null)))
+        .collect();
     Ok(json!({
         "fits": assemble::cut::size(&context) <= assemble::cut::MAX_CONTEXT_BYTES,
         "truncated": context.truncated,
@@ -267,7 +269,9 @@ fn lay_over(base: &mut Value, changes: &Value) {
         }
         (Value::Array(items), Value::Object(changes)) => {
             for (position, change) in changes {
-                if let Some(item) = position.parse::<usize>().ok().and_then(|position| items.get_mut(position)) {
+                if let Some(item) =
+                    position.parse::<usize>().ok().and_then(|position| items.get_mut(position))
+                {
                     lay_over(item, change);
                 }
             }
@@ -313,9 +317,15 @@ mod tests {
             let prefix = format!("{}-", guardrail.id.to_lowercase());
             match guardrail.check {
                 Check::Elsewhere(_) if guardrail.id == "G22" => {}
-                Check::Elsewhere(_) => assert!(files.iter().any(|file| file.starts_with(&prefix)), "{prefix}"),
+                Check::Elsewhere(_) => {
+                    assert!(files.iter().any(|file| file.starts_with(&prefix)), "{prefix}")
+                }
                 Check::Action(_) | Check::InList(_) | Check::AfterOthers => {
-                    assert!(objections.iter().any(|(id, _)| id == guardrail.id), "{} never objects", guardrail.id);
+                    assert!(
+                        objections.iter().any(|(id, _)| id == guardrail.id),
+                        "{} never objects",
+                        guardrail.id
+                    );
                     let allows = format!("{prefix}allow");
                     assert!(files.iter().any(|file| file.starts_with(&allows)), "no case {allows}*.yaml");
                 }
@@ -328,9 +338,13 @@ mod tests {
 
     #[test]
     fn the_keys_of_extra_are_documented() {
-        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/context.md")).unwrap();
+        let page =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/context.md")).unwrap();
         for (record, key) in assemble::EXTRA_KEYS {
-            assert!(page.contains(&format!("| `{record}` | `{key}` |")), "{record}.{key} is not in docs/context.md");
+            assert!(
+                page.contains(&format!("| `{record}` | `{key}` |")),
+                "{record}.{key} is not in docs/context.md"
+            );
         }
     }
 }

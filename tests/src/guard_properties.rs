@@ -5,8 +5,8 @@
 
 use policy_core::context::Mode;
 use policy_core::decision::{Action, Decision, Message, OnError, Operation, RollbackSelector, Severity};
-use policy_core::guardrails::{self, ALL, Input, budget};
 use policy_core::failure::{Retryability, StepHint, UserAbort};
+use policy_core::guardrails::{self, ALL, Input, budget};
 use policy_core::incident::{Attempt, Delivery};
 use policy_core::plan;
 use policy_core::time::Timestamp;
@@ -61,9 +61,15 @@ fn decision() -> impl Strategy<Value = Decision> {
 
 fn hint() -> impl Strategy<Value = StepHint> {
     let retry = option::of(prop_oneof![Just(Retryability::Now), Just(Retryability::Never)]);
-    (option::of(any::<u8>()), option::of(any::<u32>()), retry).prop_map(|(max_attempts, retry_after_seconds, retry)| {
-        StepHint { step: "push".to_owned(), max_attempts, retry_after_seconds, retry, ..StepHint::default() }
-    })
+    (option::of(any::<u8>()), option::of(any::<u32>()), retry).prop_map(
+        |(max_attempts, retry_after_seconds, retry)| StepHint {
+            step: "push".to_owned(),
+            max_attempts,
+            retry_after_seconds,
+            retry,
+            ..StepHint::default()
+        },
+    )
 }
 
 fn attempt(number: u32, kind: &str, claimed: u32, outcome: &str) -> Attempt {
@@ -94,7 +100,7 @@ prop_compose! {
         decision in decision(),
         (attempts, deliveries) in history(),
         hints in vec(hint(), 0..3),
-        mode in prop_oneof![Just(Mode::Observe), Just(Mode::Suggest), 3 => Just(Mode::Enforce)],
+        mode in prop_oneof![1 => Just(Mode::Observe), 1 => Just(Mode::Suggest), 3 => Just(Mode::Enforce)],
         seed in any::<[u32; 4]>(),
         later in 0_u32..10_000,
         (ignored, rollback, aborted, queued) in (weighted(), weighted(), weighted(), weighted()),

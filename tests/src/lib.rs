@@ -6,9 +6,13 @@ pub mod apiserver;
 pub mod audit;
 pub mod binaries;
 pub mod crds;
+pub mod guard_case;
+#[cfg(test)]
+mod guard_properties;
 pub mod kargo;
 pub mod process;
 pub mod rights;
+pub mod stage_play;
 pub mod tls;
 
 /// Waits until `state` says true, asking every 20 ms, for at most 2 minutes: what tests do instead of sleeping.

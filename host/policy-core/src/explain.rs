@@ -16,11 +16,11 @@ use crate::write::{ActionVerdict, HoldExpectation, Verdict, Write};
 /// Longest quotation of a guest's words, in bytes.
 pub const MAX_QUOTE_BYTES: usize = 400;
 
-/// What failed: `Promotion p1 of Stage prod errored: ...`.
+/// What failed: `Promotion p1 in Stage prod errored: ...`.
 pub fn failure(failure: &Failure) -> String {
     let what = what_happened(failure.trigger);
     let subject = match (&failure.verification, &failure.promotion) {
-        (Some(verification), _) => format!("verification `{verification}` in Stage `{}`", failure.stage),
+        (Some(verification), _) => format!("Verification `{verification}` in Stage `{}`", failure.stage),
         (None, Some(promotion)) => format!("Promotion `{promotion}` in Stage `{}`", failure.stage),
         (None, None) => format!("Stage `{}`", failure.stage),
     };
@@ -29,13 +29,13 @@ pub fn failure(failure: &Failure) -> String {
         None => String::new(),
     };
     if failure.summary.is_empty() {
-        format!("{subject}: {what}{by}")
+        format!("{subject} {what}{by}")
     } else {
-        format!("{subject}: {what}{by}: {}", line(&failure.summary))
+        format!("{subject} {what}{by}: {}", line(&failure.summary))
     }
 }
 
-/// What a trigger means, in a few words.
+/// What a trigger means, as it follows the name of what failed.
 pub fn what_happened(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::PromotionFailed => "failed",
@@ -44,7 +44,7 @@ pub fn what_happened(trigger: Trigger) -> &'static str {
         Trigger::PromotionStalled => "makes no progress",
         Trigger::PromotionPendingStuck => "waits too long",
         Trigger::PromotionDenied => "was denied",
-        Trigger::StepFailedTolerated => "a step failed and was tolerated",
+        Trigger::StepFailedTolerated => "had a failed step that was tolerated",
         Trigger::PromotionNotRecorded => "succeeded and was never recorded",
         Trigger::VerificationFailed => "failed",
         Trigger::VerificationError => "could not judge",
@@ -53,15 +53,15 @@ pub fn what_happened(trigger: Trigger) -> &'static str {
         Trigger::VerificationStuck => "does not end",
         Trigger::VerificationMissing => "will never run",
         Trigger::StageUnhealthy => "turned unhealthy",
-        Trigger::StageHealthUnknown => "its health is unknown for too long",
-        Trigger::RollbackFailed => "the rollback failed",
-        Trigger::AutoPromotionBlocked => "new Freight is no longer promoted",
-        Trigger::ExternalAlert => "an alert came from outside",
-        Trigger::Timer => "a wait came due",
-        Trigger::ActionResult => "an action was refused or failed",
-        Trigger::ApprovalResolved => "a question was answered",
-        Trigger::ApprovalExpired => "a question was not answered in time",
-        Trigger::Manual => "a person asks",
+        Trigger::StageHealthUnknown => "has had unknown health for too long",
+        Trigger::RollbackFailed => "failed as a rollback",
+        Trigger::AutoPromotionBlocked => "gets no new Freight by itself any more",
+        Trigger::ExternalAlert => "got an alert from outside",
+        Trigger::Timer => "is due after a wait",
+        Trigger::ActionResult => "had an action refused or failed",
+        Trigger::ApprovalResolved => "got an answer",
+        Trigger::ApprovalExpired => "got no answer in time",
+        Trigger::Manual => "is asked about by a person",
     }
 }
 
@@ -114,9 +114,22 @@ pub fn operation(operation: &Operation) -> String {
     }
 }
 
-/// What an action asks for and what came of it; `now` turns times into "in 30s".
+/// What an action asks for and what came of it; `now` turns times into "in 30s". What only the mode holds back reads
+/// `would ...`.
 pub fn action(action: &Action, verdict: &ActionVerdict, now: Timestamp) -> String {
-    format!("{}: {}", operation(&action.operation), verdict_text(verdict, now))
+    let asks = operation(&action.operation);
+    match &verdict.verdict {
+        Verdict::Refuse { because } if is_held_back_by_mode(verdict) => format!("would {asks}: {because}"),
+        Verdict::Allow | Verdict::Postpone { .. } | Verdict::Refuse { .. } => {
+            format!("{asks}: {}", verdict_text(verdict, now))
+        }
+    }
+}
+
+/// Whether nothing but the mode (G24) refuses it.
+pub fn is_held_back_by_mode(verdict: &ActionVerdict) -> bool {
+    let mut refusals = verdict.by.iter().filter(|(_, one)| matches!(one, Verdict::Refuse { .. })).peekable();
+    refusals.peek().is_some() && refusals.all(|(id, _)| id == "G24")
 }
 
 /// What guardrails say: `allowed`, `refused by G1: ...`, `put off by G5 for 10m: ...`.

@@ -185,7 +185,8 @@ fn expectation(kind: &ActionKind, target: &Target, input: &Input<'_>) -> HoldExp
         return HoldExpectation::MustHold;
     }
     let origin = target.origin.as_ref();
-    let is_held = stage.holds.iter().any(|hold| origin.is_none_or(|origin| origin.as_str() == hold.origin));
+    let holds = guardrails::g15_human_hold::in_force(input);
+    let is_held = holds.iter().any(|hold| origin.is_none_or(|origin| origin.as_str() == hold.origin));
     if is_held { HoldExpectation::MustNotResume } else { HoldExpectation::Any }
 }
 
@@ -198,18 +199,14 @@ fn refused(action: &Action, verdict: &ActionVerdict, input: &Input<'_>, writes: 
     if action.operation.kind().is_communication() || is_only_list(verdict) {
         return;
     }
-    let reason = if is_by(verdict, "G24") { "WouldHave" } else { "ActionRefused" };
+    let reason = if explain::is_held_back_by_mode(verdict) { "WouldHave" } else { "ActionRefused" };
     writes.push(event(reason, &explain::action(action, verdict, input.now)));
 }
 
 /// In Suggest, one message says what would have been done.
 fn suggest(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>, writes: &mut Vec<Write>) {
-    let only_mode = |verdict: &ActionVerdict| {
-        verdict.by.iter().all(|(id, one)| id == "G24" || !matches!(one, Verdict::Refuse { .. }))
-    };
-    let held_back = decision.actions.iter().zip(verdicts).find(|(_, verdict)| {
-        matches!(verdict.verdict, Verdict::Refuse { .. }) && is_by(verdict, "G24") && only_mode(verdict)
-    });
+    let mut actions = decision.actions.iter().zip(verdicts);
+    let held_back = actions.find(|(_, verdict)| explain::is_held_back_by_mode(verdict));
     if let Some((action, _)) = held_back {
         let text = format!(
             "{}; would have: {}",

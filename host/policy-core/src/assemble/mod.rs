@@ -17,8 +17,8 @@ use crate::name::FreightName;
 use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
-    VerificationSnapshot,
+    AnalysisRunSnapshot, CollectionSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot,
+    StageSnapshot, VerificationSnapshot,
 };
 use crate::time::Timestamp;
 use crate::{classify, hints, redact};
@@ -98,13 +98,22 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The Freight that failed: that of the Promotion, else the only one that the Stage holds.
+    /// The Freight that failed: that of the Promotion, which the Stage remembers when it is gone; for a verification
+    /// whose Promotion is not known, the only Freight that it judged. Never the current Freight of a Stage whose
+    /// Promotion failed: that one is good.
     pub fn failing(&self) -> Option<FreightName> {
         if let Some(promotion) = self.promotion() {
             return Some(promotion.freight.clone());
         }
-        let mut held = self.stage.history.first()?.items.values();
-        match (held.next(), held.next()) {
+        let last = self.stage.last_promotion.as_ref();
+        if let Some(last) = last.filter(|last| Some(&last.name) == self.failure.promotion.as_ref()) {
+            return last.freight.clone();
+        }
+        let id = self.failure.verification.as_ref()?;
+        let judged =
+            |collection: &&CollectionSnapshot| collection.verifications.iter().any(|one| one.id == *id);
+        let mut items = self.stage.history.iter().find(judged)?.items.values();
+        match (items.next(), items.next()) {
             (Some(only), None) => Some(only.clone()),
             (Some(_), Some(_)) | (None, _) => None,
         }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{World, fact, short};
-use crate::context::{ActorKind, Health, HoldFacts, ProjectFacts, StageFacts};
-use crate::guardrails::g26_two_engines;
+use crate::context::{Health, HoldFacts, ProjectFacts, StageFacts};
+use crate::guardrails::{g15_human_hold, g26_two_engines};
 use crate::snapshot::HoldSnapshot;
 use crate::target;
 
@@ -57,26 +57,10 @@ fn extra(world: &World<'_>) -> Vec<(String, String)> {
     extra
 }
 
-/// A hold is ours when its Promotion is, or when its actor made a Promotion of ours. Promotions are collected as
-/// garbage, so an actor's name may be all that is left; a hold that cannot be told apart counts as a person's.
 fn hold(hold: &HoldSnapshot, world: &World<'_>) -> HoldFacts {
-    let by_us = |promotion: &crate::snapshot::PromotionSnapshot| promotion.actor_kind == ActorKind::Refloat;
-    let ours = world.promotions.iter().filter(|promotion| by_us(promotion)).any(|promotion| {
-        hold.promotion.as_ref() == Some(&promotion.name)
-            || (hold.actor.is_some() && hold.actor == promotion.actor)
-    });
-    let remembered = world
-        .deliveries
-        .iter()
-        .map(|delivery| &delivery.promotion)
-        .chain(world.incident.attempts.iter().map(|attempt| &attempt.promotion))
-        .any(|promotion| promotion.is_some() && *promotion == hold.promotion);
-    HoldFacts {
-        origin: hold.origin.to_string(),
-        freight: hold.freight.to_string(),
-        actor: hold.actor.as_deref().map(short),
-        ours: ours || remembered,
-    }
+    let actor = hold.actor.as_deref().map(short);
+    let ours = g15_human_hold::is_ours(hold, world.promotions, world.deliveries, world.incident);
+    HoldFacts { origin: hold.origin.to_string(), freight: hold.freight.to_string(), actor, ours }
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> Vec<(String, String)> {
