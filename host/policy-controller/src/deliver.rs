@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-use policy_api::adapter::v1_11::{self as kargo, Claim, Withheld};
-use policy_api::adapter::{self, Advice, Refusal, Request};
+use policy_api::adapter::v1_11::{self as kargo, Claim, Mismatch, Withheld};
+use policy_api::adapter::{self, Advice, Request};
 use policy_core::context::{Mode, Outcome};
 use policy_core::decision::{ActionKind, Decision};
 use policy_core::guardrails::{self, Input};
@@ -243,10 +243,20 @@ async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Result<()
     let freight = delivery.attempt.freight.clone().unwrap_or_default();
     let account = host.requests.user(&key.project);
     kargo::compare(&stamped, &freight, delivery.attempt.expect, &account).map_err(|mismatch| No {
-        reason: policy_core::explain::word(&mismatch.kind()),
+        reason: mismatch_word(&mismatch).to_owned(),
         sentence: mismatch.to_string(),
         advice: Advice::Permanent,
     })
+}
+
+fn mismatch_word(mismatch: &Mismatch) -> &'static str {
+    match mismatch {
+        Mismatch::ControlPlane => "ControlPlaneAccount",
+        Mismatch::Actor { .. } => "OtherActor",
+        Mismatch::Freight { .. } => "OtherFreight",
+        Mismatch::WouldResume { .. } => "WouldLiftHold",
+        Mismatch::WouldNotHold => "WouldNotHold",
+    }
 }
 
 fn no_of(error: &RequestError) -> No {
@@ -313,7 +323,7 @@ async fn send(
 async fn freshen(host: &Host, key: &StageKey, scene: &Scene, delivery: &Delivery) -> bool {
     let request = match kargo::reverify(&scene.stage, &delivery.claim.attempt_id) {
         Ok(request) => request,
-        Err(Withheld::ReverifyPending { .. } | Withheld::NotKargo) => return true,
+        Err(Withheld::ReverifyPending { .. } | Withheld::AlreadyFresh { .. } | Withheld::NotKargo) => return true,
     };
     match host.requests.send_as_project(&key.project, "patch", &request).await {
         Ok(_) => true,

@@ -15,6 +15,7 @@ use policy_api::crd::policy_module::{ClusterModuleSource, ConfigMapSource};
 use policy_core::manifest::Manifest;
 use policy_core::name::{Digest, ProjectName};
 use policy_engine::{Engine, Policy};
+use policy_source::{Component, SourceError};
 
 /// A module by the place that it has in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +114,7 @@ impl Modules {
 
     fn names_like(&self, entry: &ChainEntry, project: &ProjectName) -> Vec<String> {
         if entry.builtin.is_some() {
-            return policy_source::builtin_names().iter().map(|name| (*name).to_owned()).collect();
+            return policy_source::builtins().iter().map(|name| (*name).to_owned()).collect();
         }
         let kind = entry.module.as_ref().map(|module| module.kind).unwrap_or_default();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,9 +200,7 @@ pub async fn fetch(
         return from_config_map(client, namespace, config_map).await;
     }
     if let Some(file) = &source.file {
-        let path = std::path::PathBuf::from(&file.path);
-        return policy_source::read_file(&path)
-            .map_err(|error| Unusable { reason: reasons::SOURCE_NOT_FOUND, message: error.to_string() });
+        return component(policy_source::Module::parse(&file.path).load());
     }
     let message = "modules from registries are not supported by this version; use configMap, file or builtin";
     Err(Unusable { reason: reasons::SOURCE_NOT_SUPPORTED, message: message.to_owned() })
@@ -209,10 +208,12 @@ pub async fn fetch(
 
 /// The bytes of a built-in policy.
 pub fn builtin_bytes(name: &str) -> Result<Vec<u8>, Unusable> {
+    component(policy_source::builtin(name))
+}
+
+fn component(loaded: Result<Component, SourceError>) -> Result<Vec<u8>, Unusable> {
     let reason = policy_api::crd::condition::reasons::SOURCE_NOT_FOUND;
-    policy_source::builtin(name)
-        .map(<[u8]>::to_vec)
-        .map_err(|error| Unusable { reason, message: error.to_string() })
+    loaded.map(|component| component.bytes).map_err(|error| Unusable { reason, message: chain(&error) })
 }
 
 async fn from_config_map(

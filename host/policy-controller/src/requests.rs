@@ -11,7 +11,8 @@ use std::sync::Arc;
 use http::{Method, Request};
 use kube::Client;
 use policy_api::adapter;
-use policy_core::name::{ProjectName, StageName};
+use policy_api::rights::Needed;
+use policy_core::name::ProjectName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -179,29 +180,22 @@ impl Requests {
         .await
     }
 
-    /// Asks, as the Project's account, whether it may do something there.
+    /// Whether the Project's account may do something there.
     ///
     /// # Errors
-    /// When the API server does not answer, or this process may not impersonate the account.
-    pub async fn may(&self, project: &ProjectName, want: &Right<'_>) -> Result<bool, RequestError> {
-        let body = serde_json::json!({
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": { "resourceAttributes": {
-                "group": "kargo.akuity.io", "resource": want.resource, "verb": want.verb,
-                "namespace": project.as_str(), "name": want.stage.map_or("", StageName::as_str),
-            }},
-        });
+    /// When the API server does not answer.
+    pub async fn may(&self, project: &ProjectName, needed: &Needed) -> Result<bool, RequestError> {
+        let review = needed.review(project, &self.account);
         let answer: Value = self
             .send(Call {
                 verb: "create",
-                resource: "selfsubjectaccessreviews",
-                object: format!("a SelfSubjectAccessReview for `{}`", self.user(project)),
+                resource: "subjectaccessreviews",
+                object: format!("a SubjectAccessReview for `{}`", self.user(project)),
                 method: Method::POST,
-                uri: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
-                body: Some(&body),
+                uri: "/apis/authorization.k8s.io/v1/subjectaccessreviews".to_owned(),
+                body: Some(&review),
                 content_type: "application/json",
-                as_user: Some(self.user(project)),
+                as_user: None,
             })
             .await?;
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or(false))
@@ -242,17 +236,6 @@ impl Requests {
         let request = request.body(body).map_err(|source| error(kube::Error::HttpError(source)))?;
         self.client.request(request).await.map_err(error)
     }
-}
-
-/// Something that an account may or may not do with Kargo objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Right<'a> {
-    /// Plural.
-    pub resource: &'a str,
-    /// Kubernetes' verb, or Kargo's `promote`.
-    pub verb: &'a str,
-    /// The Stage, when it is about one.
-    pub stage: Option<&'a StageName>,
 }
 
 fn kargo(project: &ProjectName) -> String {
