@@ -494,8 +494,9 @@ fn ask(objects: &[Value], request: &Request) -> anyhow::Result<(u16, Value)> {
 mod live {
     use kargo_model::Attempts;
     use kargo_model::script::{Outcome as StepOutcome, VerificationOutcome};
-    use policy_tests::apiserver::{self, ADMIN, ALICE, ApiServer, MALLORY, REFLOAT};
+    use policy_tests::apiserver::{self, ADMIN, ALICE, ApiServer, MALLORY, REFLOAT, User};
     use policy_tests::kargo::{KargoStandIn, api, create, get};
+    use policy_tests::rights::{Grant, rule};
     use policy_tests::until;
 
     use super::*;
@@ -534,39 +535,21 @@ mod live {
         let smoke = json!({"analysisTemplates": [{"name": "smoke"}]});
         create(&admin, &object("Stage", "prod", stage(json!({"direct": true}), smoke))).await?;
         create(&admin, &object("Stage", "late", stage(json!({"stages": ["prod"]}), Value::Null))).await?;
-        allow(&admin, name, REFLOAT, &["create", "patch", "get"], Promote::Yes).await?;
-        allow(&admin, name, MALLORY, &["create"], Promote::No).await?;
+        let may = |user: &str, rules| Grant {
+            name: user.replace([':', '@'], "-"),
+            namespace: Some(name.to_owned()),
+            user: User::new(user),
+            rules,
+        };
+        let group = "kargo.akuity.io";
+        let create_only = vec![rule(group, &["promotions"], &["create"])];
+        let all = vec![
+            rule(group, &["promotions"], &["create", "patch", "get"]),
+            rule(group, &["stages"], &["promote", "patch"]),
+        ];
+        may(REFLOAT, all).apply(&admin).await?;
+        may(MALLORY, create_only).apply(&admin).await?;
         Ok(stand_in)
-    }
-
-    #[derive(PartialEq)]
-    enum Promote {
-        Yes,
-        No,
-    }
-
-    async fn allow(
-        admin: &kube::Client,
-        namespace: &str,
-        user: &str,
-        verbs: &[&str],
-        promote: Promote,
-    ) -> anyhow::Result<()> {
-        use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-        let name = user.replace([':', '@'], "-");
-        let mut rules =
-            vec![json!({"apiGroups": ["kargo.akuity.io"], "resources": ["promotions"], "verbs": verbs})];
-        if promote == Promote::Yes {
-            rules.push(json!({"apiGroups": ["kargo.akuity.io"], "resources": ["stages"], "verbs": ["promote", "patch"]}));
-        }
-        let role: Role = serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
-        let binding: RoleBinding = serde_json::from_value(json!({"metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]}))?;
-        let params = kube::api::PostParams::default();
-        kube::Api::namespaced(admin.clone(), namespace).create(&params, &role).await?;
-        kube::Api::namespaced(admin.clone(), namespace).create(&params, &binding).await?;
-        Ok(())
     }
 
     fn promotion(project: &str, stage: &str, freight: &str) -> Value {

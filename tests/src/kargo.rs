@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,13 +23,14 @@ use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
 };
 use kube::core::GroupVersionKind;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 use crate::admission::{AdmissionServer, Answer, Call, serve_admission};
-use crate::apiserver::{ADMIN, ApiServer, KARGO_CONTROLLER};
+use crate::apiserver::{ADMIN, ApiServer, KARGO_CONTROLLER, User};
+use crate::rights::{Grant, rule};
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -86,8 +87,8 @@ impl KargoStandIn {
     /// When the API server refuses, or no port or thread can be had.
     pub async fn start(server: &ApiServer, project: &str, script: Script) -> anyhow::Result<Self> {
         let admin = server.client(ADMIN).await?;
-        grant_control_plane(&admin).await?;
         make_project(&admin, project).await?;
+        grant_control_plane(&admin, project).await?;
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
             changed: Notify::new(),
@@ -212,13 +213,18 @@ pub async fn create(client: &Client, object: &Value) -> Result<Value, kube::Erro
     serde_json::to_value(stored).map_err(kube::Error::SerdeError)
 }
 
-async fn grant_control_plane(admin: &Client) -> anyhow::Result<()> {
-    let binding: k8s_openapi::api::rbac::v1::ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": "kargo-controller"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KARGO_CONTROLLER}],
-    }))?;
-    existing_is_fine(Api::all(admin.clone()).create(&PostParams::default(), &binding).await)
+/// Kargo's account may do everything in its Projects.
+async fn grant_control_plane(admin: &Client, project: &str) -> anyhow::Result<()> {
+    let grant = Grant {
+        name: "kargo-controller".to_owned(),
+        namespace: Some(project.to_owned()),
+        user: User::new(KARGO_CONTROLLER),
+        rules: vec![rule("*", &["*"], &["*"])],
+    };
+    match grant.apply(admin).await {
+        Err(error) => existing_is_fine(Err::<(), _>(error.downcast::<kube::Error>()?)),
+        Ok(()) => Ok(()),
+    }
 }
 
 async fn make_project(admin: &Client, project: &str) -> anyhow::Result<()> {
@@ -240,25 +246,45 @@ fn existing_is_fine<T>(created: Result<T, kube::Error>) -> anyhow::Result<()> {
 // Webhooks
 
 fn serve(config: Config, shared: Arc<Shared>) -> anyhow::Result<AdmissionServer> {
-    let client: Arc<OnceCell<Client>> = Arc::new(OnceCell::new());
+    let clients = Arc::new(ClientOfThread { config, made: Mutex::new(None) });
     Ok(serve_admission(move |call| {
-        let (config, client, shared) = (config.clone(), Arc::clone(&client), Arc::clone(&shared));
+        let (clients, shared) = (Arc::clone(&clients), Arc::clone(&shared));
         async move {
-            let client = match call.path.as_str() {
-                FREIGHT => return Answer::Allow,
-                _ => client.get_or_try_init(|| async { Client::try_from(config.clone()) }).await,
-            };
-            let judged = match client {
-                Ok(client) => judge(client, &call, shared.next_seed()).await,
+            if call.path == FREIGHT {
+                return Answer::Allow;
+            }
+            let judged = match clients.get() {
+                Ok(client) => judge(&client, &call, shared.next_seed()).await,
                 Err(error) => Err(error.into()),
             };
             judged.unwrap_or_else(|error| {
-                Answer::Deny(
-                    Denial::Internal { problem: format!("the stand-in for Kargo: {error:#}") }.status(),
-                )
+                let problem = format!("the stand-in for Kargo: {error:#}");
+                Answer::Deny(Denial::Internal { problem }.status())
             })
         }
     })?)
+}
+
+/// A client belongs to the async runtime that it was made in, and the webhook server gets a new thread and runtime
+/// each time it comes up.
+struct ClientOfThread {
+    config: Config,
+    made: Mutex<Option<(ThreadId, Client)>>,
+}
+
+impl ClientOfThread {
+    fn get(&self) -> Result<Client, kube::Error> {
+        let here = std::thread::current().id();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((thread, client)) if *thread == here => Ok(client.clone()),
+            _ => {
+                let client = Client::try_from(self.config.clone())?;
+                *made = Some((here, client.clone()));
+                Ok(client)
+            }
+        }
+    }
 }
 
 const MUTATE: &str = "/mutate";
@@ -423,6 +449,7 @@ async fn control(config: Config, project: &str, shared: &Shared) -> anyhow::Resu
     let client = Client::try_from(config)?;
     let watches = WATCHED.map(|kind| {
         watcher(api(&client, kind, project), watcher::Config::default())
+            .default_backoff()
             .map(move |event| (kind, event))
             .boxed()
     });
