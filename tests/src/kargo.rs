@@ -4,24 +4,17 @@
 //! Project, so that tests share a server. It lives in threads of its own and ends when it is dropped. It must not
 //! judge anything: every rule is in `kargo-model`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::admissionregistration::v1 as registration;
 use k8s_openapi::api::authorization::v1 as authorization;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kargo_model::admission::{
-    self, Access, AccessReview, AdmissionRequest, Denial, Operation, PROMOTION_WEBHOOK, STAGE_WEBHOOK,
-};
+use kargo_model::admission::{self, Access, AccessReview, AdmissionRequest, Denial, Operation};
 use kargo_model::world::Templates;
 use kargo_model::{Effect, Kind, ObjectKey, Script, SeededIds, World, controllers, object};
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
-};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Config};
@@ -30,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::admission::{AdmissionServer, Answer, Call, serve_admission};
 use crate::apiserver::{ADMIN, ApiServer, KARGO_CONTROLLER, User};
+use crate::kargo_webhooks::{FREIGHT, MUTATE, PROBE, VALIDATE, register, wait_until_in_force};
 use crate::rights::{Grant, rule};
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
@@ -287,12 +281,6 @@ impl ClientOfThread {
     }
 }
 
-const MUTATE: &str = "/mutate";
-const VALIDATE: &str = "/validate";
-const FREIGHT: &str = "/freight";
-/// A Stage of this name is refused by the validating webhook: how the stand-in sees that it is in force.
-const PROBE: &str = "stand-in-probe";
-
 async fn judge(client: &Client, call: &Call, seed: u64) -> anyhow::Result<Answer> {
     let request = AdmissionRequest::from_review(&json!({"request": call.request}))?;
     let subject = request.subject();
@@ -372,74 +360,6 @@ async fn access(client: &Client, review: &AccessReview) -> anyhow::Result<Access
     let answer = Api::all(client.clone()).create(&PostParams::default(), &question).await?;
     let allowed = answer.status.is_some_and(|status| status.allowed);
     Ok(if allowed { Access::Allowed } else { Access::Denied })
-}
-
-async fn register(admin: &Client, server: &AdmissionServer, project: &str) -> anyhow::Result<()> {
-    let hook = |name: &str, path: &str, resources: &[&str]| {
-        json!({
-            "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-            "clientConfig": {"url": format!("{}{path}", server.url()), "caBundle": bundle(server)},
-            "namespaceSelector": LabelSelector {
-                match_labels: Some(BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), project.to_owned())])),
-                match_expressions: None,
-            },
-            "rules": [{
-                "apiGroups": ["kargo.akuity.io"], "apiVersions": ["v1alpha1"], "resources": resources,
-                "operations": match path { MUTATE => vec!["CREATE", "UPDATE"], _ => vec!["CREATE", "UPDATE", "DELETE"] },
-                "scope": "Namespaced",
-            }],
-        })
-    };
-    let metadata = ObjectMeta { name: Some(format!("kargo-{project}")), ..Default::default() };
-    let mutating: registration::MutatingWebhookConfiguration = serde_json::from_value(json!({
-        "metadata": metadata,
-        "webhooks": [hook(PROMOTION_WEBHOOK, MUTATE, &["promotions"]), hook(STAGE_WEBHOOK, MUTATE, &["stages"])],
-    }))?;
-    let validating: registration::ValidatingWebhookConfiguration = serde_json::from_value(json!({
-        "metadata": metadata,
-        "webhooks": [
-            hook(PROMOTION_WEBHOOK, VALIDATE, &["promotions"]), hook(STAGE_WEBHOOK, VALIDATE, &["stages"]),
-            hook("freight.kargo.akuity.io", FREIGHT, &["freights", "freights/status"]),
-        ],
-    }))?;
-    let name = format!("kargo-{project}");
-    let mutating_api: Api<registration::MutatingWebhookConfiguration> = Api::all(admin.clone());
-    let validating_api: Api<registration::ValidatingWebhookConfiguration> = Api::all(admin.clone());
-    // A stand-in that was started before for the same Project listened on another port.
-    let _ = mutating_api.delete(&name, &DeleteParams::default()).await;
-    let _ = validating_api.delete(&name, &DeleteParams::default()).await;
-    mutating_api.create(&PostParams::default(), &mutating).await?;
-    validating_api.create(&PostParams::default(), &validating).await?;
-    Ok(())
-}
-
-fn bundle(server: &AdmissionServer) -> k8s_openapi::ByteString {
-    k8s_openapi::ByteString(server.ca_bundle().as_bytes().to_vec())
-}
-
-/// A registration counts a moment after it was stored: asks by dry run until both webhooks answer.
-async fn wait_until_in_force(admin: &Client, project: &str) -> anyhow::Result<()> {
-    let stage: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Stage", "metadata": {"name": PROBE},
-        "spec": {"requestedFreight": [
-            {"origin": {"kind": "Warehouse", "name": "web"}, "sources": {"direct": true}},
-        ]},
-    }))?;
-    let promotion: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Promotion", "metadata": {"name": PROBE},
-        "spec": {"stage": PROBE, "freight": "none", "steps": [{"uses": "fail"}]},
-    }))?;
-    let dry = PostParams { dry_run: true, field_manager: None };
-    crate::until("the webhooks of the stand-in for Kargo are in force", || async {
-        let refused = [
-            api(admin, Kind::Stage, project).create(&dry, &stage).await.err(),
-            api(admin, Kind::Promotion, project).create(&dry, &promotion).await.err(),
-        ];
-        let texts: Vec<String> = refused.into_iter().flatten().map(|error| error.to_string()).collect();
-        Ok(texts.iter().any(|text| text.contains("probed"))
-            && texts.iter().any(|text| text.contains("could not find Stage")))
-    })
-    .await
 }
 
 // Controllers

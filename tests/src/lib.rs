@@ -7,6 +7,7 @@ pub mod audit;
 pub mod binaries;
 pub mod crds;
 pub mod kargo;
+mod kargo_webhooks;
 pub mod process;
 pub mod rights;
 pub mod tls;
