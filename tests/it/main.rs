@@ -3,3 +3,4 @@
 
 mod apiserver_smoke;
 mod kargo_model;
+mod kargo_stand_in;

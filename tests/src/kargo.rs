@@ -4,32 +4,27 @@
 //! Project, so that tests share a server. It lives in threads of its own and ends when it is dropped. It must not
 //! judge anything: every rule is in `kargo-model`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::admissionregistration::v1 as registration;
 use k8s_openapi::api::authorization::v1 as authorization;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kargo_model::admission::{
-    self, Access, AccessReview, AdmissionRequest, Denial, Operation, PROMOTION_WEBHOOK, STAGE_WEBHOOK,
-};
+use kargo_model::admission::{self, Access, AccessReview, AdmissionRequest, Denial, Operation};
 use kargo_model::world::Templates;
 use kargo_model::{Effect, Kind, ObjectKey, Script, SeededIds, World, controllers, object};
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
-};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 use crate::admission::{AdmissionServer, Answer, Call, serve_admission};
-use crate::apiserver::{ADMIN, ApiServer, KARGO_CONTROLLER};
+use crate::apiserver::{ADMIN, ApiServer, KARGO_CONTROLLER, User};
+use crate::kargo_webhooks::{FREIGHT, MUTATE, PROBE, VALIDATE, register, wait_until_in_force};
+use crate::rights::{Grant, rule};
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -86,8 +81,8 @@ impl KargoStandIn {
     /// When the API server refuses, or no port or thread can be had.
     pub async fn start(server: &ApiServer, project: &str, script: Script) -> anyhow::Result<Self> {
         let admin = server.client(ADMIN).await?;
-        grant_control_plane(&admin).await?;
         make_project(&admin, project).await?;
+        grant_control_plane(&admin, project).await?;
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
             changed: Notify::new(),
@@ -212,13 +207,18 @@ pub async fn create(client: &Client, object: &Value) -> Result<Value, kube::Erro
     serde_json::to_value(stored).map_err(kube::Error::SerdeError)
 }
 
-async fn grant_control_plane(admin: &Client) -> anyhow::Result<()> {
-    let binding: k8s_openapi::api::rbac::v1::ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": "kargo-controller"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KARGO_CONTROLLER}],
-    }))?;
-    existing_is_fine(Api::all(admin.clone()).create(&PostParams::default(), &binding).await)
+/// Kargo's account may do everything in its Projects.
+async fn grant_control_plane(admin: &Client, project: &str) -> anyhow::Result<()> {
+    let grant = Grant {
+        name: "kargo-controller".to_owned(),
+        namespace: Some(project.to_owned()),
+        user: User::new(KARGO_CONTROLLER),
+        rules: vec![rule("*", &["*"], &["*"])],
+    };
+    match grant.apply(admin).await {
+        Err(error) => existing_is_fine(Err::<(), _>(error.downcast::<kube::Error>()?)),
+        Ok(()) => Ok(()),
+    }
 }
 
 async fn make_project(admin: &Client, project: &str) -> anyhow::Result<()> {
@@ -240,32 +240,46 @@ fn existing_is_fine<T>(created: Result<T, kube::Error>) -> anyhow::Result<()> {
 // Webhooks
 
 fn serve(config: Config, shared: Arc<Shared>) -> anyhow::Result<AdmissionServer> {
-    let client: Arc<OnceCell<Client>> = Arc::new(OnceCell::new());
+    let clients = Arc::new(ClientOfThread { config, made: Mutex::new(None) });
     Ok(serve_admission(move |call| {
-        let (config, client, shared) = (config.clone(), Arc::clone(&client), Arc::clone(&shared));
+        let (clients, shared) = (Arc::clone(&clients), Arc::clone(&shared));
         async move {
-            let client = match call.path.as_str() {
-                FREIGHT => return Answer::Allow,
-                _ => client.get_or_try_init(|| async { Client::try_from(config.clone()) }).await,
-            };
-            let judged = match client {
-                Ok(client) => judge(client, &call, shared.next_seed()).await,
+            if call.path == FREIGHT {
+                return Answer::Allow;
+            }
+            let judged = match clients.get() {
+                Ok(client) => judge(&client, &call, shared.next_seed()).await,
                 Err(error) => Err(error.into()),
             };
             judged.unwrap_or_else(|error| {
-                Answer::Deny(
-                    Denial::Internal { problem: format!("the stand-in for Kargo: {error:#}") }.status(),
-                )
+                let problem = format!("the stand-in for Kargo: {error:#}");
+                Answer::Deny(Denial::Internal { problem }.status())
             })
         }
     })?)
 }
 
-const MUTATE: &str = "/mutate";
-const VALIDATE: &str = "/validate";
-const FREIGHT: &str = "/freight";
-/// A Stage of this name is refused by the validating webhook: how the stand-in sees that it is in force.
-const PROBE: &str = "stand-in-probe";
+/// A client belongs to the async runtime that it was made in, and the webhook server gets a new thread and runtime
+/// each time it comes up.
+struct ClientOfThread {
+    config: Config,
+    made: Mutex<Option<(ThreadId, Client)>>,
+}
+
+impl ClientOfThread {
+    fn get(&self) -> Result<Client, kube::Error> {
+        let here = std::thread::current().id();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((thread, client)) if *thread == here => Ok(client.clone()),
+            _ => {
+                let client = Client::try_from(self.config.clone())?;
+                *made = Some((here, client.clone()));
+                Ok(client)
+            }
+        }
+    }
+}
 
 async fn judge(client: &Client, call: &Call, seed: u64) -> anyhow::Result<Answer> {
     let request = AdmissionRequest::from_review(&json!({"request": call.request}))?;
@@ -348,74 +362,6 @@ async fn access(client: &Client, review: &AccessReview) -> anyhow::Result<Access
     Ok(if allowed { Access::Allowed } else { Access::Denied })
 }
 
-async fn register(admin: &Client, server: &AdmissionServer, project: &str) -> anyhow::Result<()> {
-    let hook = |name: &str, path: &str, resources: &[&str]| {
-        json!({
-            "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-            "clientConfig": {"url": format!("{}{path}", server.url()), "caBundle": bundle(server)},
-            "namespaceSelector": LabelSelector {
-                match_labels: Some(BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), project.to_owned())])),
-                match_expressions: None,
-            },
-            "rules": [{
-                "apiGroups": ["kargo.akuity.io"], "apiVersions": ["v1alpha1"], "resources": resources,
-                "operations": match path { MUTATE => vec!["CREATE", "UPDATE"], _ => vec!["CREATE", "UPDATE", "DELETE"] },
-                "scope": "Namespaced",
-            }],
-        })
-    };
-    let metadata = ObjectMeta { name: Some(format!("kargo-{project}")), ..Default::default() };
-    let mutating: registration::MutatingWebhookConfiguration = serde_json::from_value(json!({
-        "metadata": metadata,
-        "webhooks": [hook(PROMOTION_WEBHOOK, MUTATE, &["promotions"]), hook(STAGE_WEBHOOK, MUTATE, &["stages"])],
-    }))?;
-    let validating: registration::ValidatingWebhookConfiguration = serde_json::from_value(json!({
-        "metadata": metadata,
-        "webhooks": [
-            hook(PROMOTION_WEBHOOK, VALIDATE, &["promotions"]), hook(STAGE_WEBHOOK, VALIDATE, &["stages"]),
-            hook("freight.kargo.akuity.io", FREIGHT, &["freights", "freights/status"]),
-        ],
-    }))?;
-    let name = format!("kargo-{project}");
-    let mutating_api: Api<registration::MutatingWebhookConfiguration> = Api::all(admin.clone());
-    let validating_api: Api<registration::ValidatingWebhookConfiguration> = Api::all(admin.clone());
-    // A stand-in that was started before for the same Project listened on another port.
-    let _ = mutating_api.delete(&name, &DeleteParams::default()).await;
-    let _ = validating_api.delete(&name, &DeleteParams::default()).await;
-    mutating_api.create(&PostParams::default(), &mutating).await?;
-    validating_api.create(&PostParams::default(), &validating).await?;
-    Ok(())
-}
-
-fn bundle(server: &AdmissionServer) -> k8s_openapi::ByteString {
-    k8s_openapi::ByteString(server.ca_bundle().as_bytes().to_vec())
-}
-
-/// A registration counts a moment after it was stored: asks by dry run until both webhooks answer.
-async fn wait_until_in_force(admin: &Client, project: &str) -> anyhow::Result<()> {
-    let stage: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Stage", "metadata": {"name": PROBE},
-        "spec": {"requestedFreight": [
-            {"origin": {"kind": "Warehouse", "name": "web"}, "sources": {"direct": true}},
-        ]},
-    }))?;
-    let promotion: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Promotion", "metadata": {"name": PROBE},
-        "spec": {"stage": PROBE, "freight": "none", "steps": [{"uses": "fail"}]},
-    }))?;
-    let dry = PostParams { dry_run: true, field_manager: None };
-    crate::until("the webhooks of the stand-in for Kargo are in force", || async {
-        let refused = [
-            api(admin, Kind::Stage, project).create(&dry, &stage).await.err(),
-            api(admin, Kind::Promotion, project).create(&dry, &promotion).await.err(),
-        ];
-        let texts: Vec<String> = refused.into_iter().flatten().map(|error| error.to_string()).collect();
-        Ok(texts.iter().any(|text| text.contains("probed"))
-            && texts.iter().any(|text| text.contains("could not find Stage")))
-    })
-    .await
-}
-
 // Controllers
 
 /// Watches the Project and lets the model write until nothing is left to write; then waits for the next change.
@@ -423,6 +369,7 @@ async fn control(config: Config, project: &str, shared: &Shared) -> anyhow::Resu
     let client = Client::try_from(config)?;
     let watches = WATCHED.map(|kind| {
         watcher(api(&client, kind, project), watcher::Config::default())
+            .default_backoff()
             .map(move |event| (kind, event))
             .boxed()
     });

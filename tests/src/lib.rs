@@ -10,6 +10,7 @@ pub mod guard_case;
 #[cfg(test)]
 mod guard_properties;
 pub mod kargo;
+mod kargo_webhooks;
 pub mod process;
 pub mod rights;
 pub mod stage_play;
