@@ -77,7 +77,6 @@ struct Judged {
     /// The policy with the spec that is in force, if there is one.
     in_force: Option<FailurePolicy>,
     accepted: Option<Accepted>,
-    caps: Caps,
 }
 
 fn judge(host: &Host, policy: &FailurePolicy, platform: &[ClusterFailurePolicy]) -> Judged {
@@ -97,7 +96,7 @@ fn judge(host: &Host, policy: &FailurePolicy, platform: &[ClusterFailurePolicy])
         policy.spec = spec;
         policy
     });
-    Judged { project, problems, in_force, accepted, caps }
+    Judged { project, problems, in_force, accepted }
 }
 
 fn accepted(host: &Host, policy: &FailurePolicy, project: &ProjectName, caps: &Caps) -> Accepted {
