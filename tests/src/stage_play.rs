@@ -310,6 +310,8 @@ impl<'a> StagePlay<'a> {
             name,
             "--project",
             &self.project,
+            "--lease-seconds",
+            "3",
             "--listen",
             "127.0.0.1:0",
             "--cache",

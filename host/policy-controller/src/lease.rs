@@ -16,19 +16,30 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 
-/// How long a Lease is good without renewal. Kubernetes' own controllers use 15 s.
-const DURATION: Duration = Duration::from_secs(15);
-/// How often it is renewed, and looked at by those who wait: a third, so that two renewals may be lost.
-const PERIOD: Duration = Duration::from_secs(5);
-/// A holder that could not renew for this long stops, before others may start.
-const GIVE_UP: Duration = Duration::from_secs(10);
+/// How long a Lease is good without renewal, unless told otherwise. Kubernetes' own controllers use 15 s.
+pub const DURATION: Duration = Duration::from_secs(15);
 
 /// A Lease that this replica wants.
 pub struct Lease {
     api: Api<Object>,
     name: String,
     identity: String,
+    duration: Duration,
     clock: Clock,
+}
+
+/// Where a Lease is and who wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The replica's name.
+    pub identity: &'a str,
+    /// How long it is good without renewal. It is renewed three times in that time, so that two renewals may be lost,
+    /// and a holder that could not renew for two thirds of it stops before others may start.
+    pub duration: Duration,
 }
 
 /// What a replica learns when it becomes the leader.
@@ -55,10 +66,15 @@ struct Seen {
 }
 
 impl Lease {
-    /// A Lease of that name for a replica of that identity.
-    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: &str, clock: Clock) -> Self {
-        let api = Api::namespaced(client, namespace);
-        Self { api, name: name.to_owned(), identity: identity.to_owned(), clock }
+    /// A Lease that a replica wants.
+    pub fn new(client: kube::Client, wanted: Wanted<'_>, clock: Clock) -> Self {
+        let api = Api::namespaced(client, wanted.namespace);
+        let (name, identity) = (wanted.name.to_owned(), wanted.identity.to_owned());
+        Self { api, name, identity, duration: wanted.duration, clock }
+    }
+
+    fn period(&self) -> Duration {
+        self.duration / 3
     }
 
     /// Waits until this replica leads. Errors of the API server are logged and tried again.
@@ -70,15 +86,15 @@ impl Lease {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet"),
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(self.period()).await;
         }
     }
 
     /// Renews until leadership is lost.
     pub async fn hold(&self) {
         let mut renewed = Instant::now();
-        while renewed.elapsed() < GIVE_UP {
-            tokio::time::sleep(PERIOD).await;
+        while renewed.elapsed() < self.period() * 2 {
+            tokio::time::sleep(self.period()).await;
             let sent = Instant::now();
             match self.renew().await {
                 Ok(true) => renewed = sent,
@@ -107,7 +123,7 @@ impl Lease {
             return Ok(self.create().await?.then_some(Acquired { previous: None }));
         };
         let free = holder(&object).is_none_or(|holder| holder.is_empty() || holder == self.identity);
-        if !free && !has_expired(&object, seen) {
+        if !free && !self.has_expired(&object, seen) {
             return Ok(None);
         }
         let previous = renew_time(&object);
@@ -135,7 +151,7 @@ impl Lease {
         let now = Wall::from_second(i64::from(self.clock.now().0)).ok().map(MicroTime);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(self.duration.as_secs()).ok(),
             acquire_time: now.clone(),
             renew_time: now,
             ..LeaseSpec::default()
@@ -159,6 +175,18 @@ impl Lease {
             .map_err(|source| self.error("update", source))
     }
 
+    /// Whether nobody has renewed it for its whole duration, as watched from here.
+    fn has_expired(&self, object: &Object, seen: &mut Option<Seen>) -> bool {
+        let resource_version = object.metadata.resource_version.clone();
+        match seen {
+            Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= self.duration,
+            Some(_) | None => {
+                *seen = Some(Seen { resource_version, at: Instant::now() });
+                false
+            }
+        }
+    }
+
     fn error(&self, operation: &'static str, source: kube::Error) -> LeaseError {
         LeaseError { operation, name: self.name.clone(), source }
     }
@@ -179,15 +207,4 @@ fn holder(object: &Object) -> Option<&str> {
 fn renew_time(object: &Object) -> Option<Timestamp> {
     let seconds = object.spec.as_ref()?.renew_time.as_ref()?.0.as_second();
     u32::try_from(seconds).ok().map(Timestamp)
-}
-
-fn has_expired(object: &Object, seen: &mut Option<Seen>) -> bool {
-    let resource_version = object.metadata.resource_version.clone();
-    match seen {
-        Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= DURATION,
-        Some(_) | None => {
-            *seen = Some(Seen { resource_version, at: Instant::now() });
-            false
-        }
-    }
 }

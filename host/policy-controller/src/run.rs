@@ -19,7 +19,7 @@ use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::feeds::{Feeds, Scope};
 use crate::host::{ClaimTiming, Host, Memory, Next};
-use crate::lease::Lease;
+use crate::lease::{Lease, Wanted};
 use crate::metrics::Metrics;
 use crate::modules::Modules;
 use crate::policies::Policies;
@@ -44,6 +44,8 @@ pub struct Options {
     pub namespace: String,
     /// Name of the Lease.
     pub lease: String,
+    /// How long the Lease is good without renewal.
+    pub lease_duration: Duration,
     /// This replica's name in the Lease.
     pub identity: String,
     /// Name of the ServiceAccount that acts in each Project.
@@ -138,7 +140,13 @@ async fn terms(replica: &Replica) {
 impl Replica {
     fn lease(&self) -> Lease {
         let options = &self.options;
-        Lease::new(self.client.clone(), &options.namespace, &options.lease, &options.identity, self.clock.clone())
+        let wanted = Wanted {
+            namespace: &options.namespace,
+            name: &options.lease,
+            identity: &options.identity,
+            duration: options.lease_duration,
+        };
+        Lease::new(self.client.clone(), wanted, self.clock.clone())
     }
 
     /// Watches and handles until the future is dropped. Everything that it started ends with it.
