@@ -206,11 +206,22 @@ impl<'a> StagePlay<'a> {
     /// # Errors
     /// When the server refuses it.
     pub async fn policy(&self, name: &str, spec: &Value) -> anyhow::Result<()> {
+        self.policy_as(ADMIN, name, spec).await
+    }
+
+    /// The same as some user.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn policy_as(&self, user: &str, name: &str, spec: &Value) -> anyhow::Result<()> {
         let mut object = json!({"apiVersion": OURS, "kind": "FailurePolicy",
             "metadata": {"name": name, "namespace": self.project}, "spec": {"mode": "Enforce"}});
         kargo_model::merge::apply(&mut object, &json!({"spec": spec}));
         let object: DynamicObject = serde_json::from_value(object)?;
-        self.ours_api("FailurePolicy", "failurepolicies").create(&PostParams::default(), &object).await?;
+        let resource = ours_resource("FailurePolicy", "failurepolicies");
+        let client = self.server.client(user).await?;
+        let policies: Api<DynamicObject> = Api::namespaced_with(client, &self.project, &resource);
+        policies.create(&PostParams::default(), &object).await?;
         Ok(())
     }
 
@@ -225,6 +236,15 @@ impl<'a> StagePlay<'a> {
         let resource = ours_resource("ClusterPolicyModule", "clusterpolicymodules");
         Api::<DynamicObject>::all_with(self.admin.clone(), &resource).create(&PostParams::default(), &object).await?;
         Ok(())
+    }
+
+    /// One of our own cluster-wide objects.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn cluster_object(&self, kind: &str, plural: &str, name: &str) -> anyhow::Result<Value> {
+        let api: Api<DynamicObject> = Api::all_with(self.admin.clone(), &ours_resource(kind, plural));
+        Ok(serde_json::to_value(api.get(name).await?)?)
     }
 
     /// Merges a patch into a FailurePolicy.
@@ -324,7 +344,8 @@ impl<'a> StagePlay<'a> {
     }
 }
 
-fn ours_resource(kind: &str, plural: &str) -> kube::api::ApiResource {
+/// How one of our own kinds is addressed.
+pub fn ours_resource(kind: &str, plural: &str) -> kube::api::ApiResource {
     kube::api::ApiResource {
         group: "refloat.dev".to_owned(),
         version: "v1alpha1".to_owned(),
