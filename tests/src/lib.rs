@@ -6,6 +6,7 @@ pub mod apiserver;
 pub mod audit;
 pub mod binaries;
 pub mod crds;
+pub mod policy_case;
 pub mod process;
 pub mod rights;
 pub mod tls;
