@@ -7,6 +7,8 @@
 //! A case has `settings` (as in a FailurePolicy), `context` (what differs from `policy_case/base.yaml`; objects are
 //! merged, everything else is replaced, `null` removes), `proposed` (a decision, for modifiers) and, last, `expect`.
 
+pub mod native;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
