@@ -26,7 +26,9 @@ impl Policy for ByStepHint {
         };
         refloat_policy::log::info(format!("step {} speaks through its {}", hint.step, hint.channel));
         match hint.retry {
-            Some(Retryability::Now | Retryability::AfterDelay | Retryability::WholeOnly) => Ok(repeat(context, hint)),
+            Some(Retryability::Now | Retryability::AfterDelay | Retryability::WholeOnly) => {
+                Ok(repeat(context, hint))
+            }
             Some(Retryability::NeedsChange | Retryability::Never) => Ok(page(context, hint)),
             Some(Retryability::Unknown | Retryability::Other(_)) | None => Ok(Answer::Pass),
         }

@@ -65,7 +65,8 @@ impl PolicyCase {
             return Err(blame("the first line must be a comment that says why this case exists".to_owned()));
         }
         let content = serde_saphyr::from_str(&text).map_err(|e| blame(e.to_string()))?;
-        let policy = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        let policy =
+            path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { policy, path: path.to_owned(), text, content })
     }
 
@@ -91,10 +92,14 @@ impl PolicyCase {
         let blame = |problem: String| format!("{}: {problem}", self.path.display());
         let settings = match settings::accept(&self.content.settings, subject.settings_schema) {
             Ok(settings) => settings,
-            Err(problems) => return Ok(lines(&problems, |problem| format!("schema refuses `{}`", problem.path))),
+            Err(problems) => {
+                return Ok(lines(&problems, |problem| format!("schema refuses `{}`", problem.path)));
+            }
         };
         if let Err(problems) = (subject.validate)(&settings) {
-            return Ok(lines(&problems, |problem| format!("policy refuses `{}`: {}", problem.path, problem.message)));
+            return Ok(lines(&problems, |problem| {
+                format!("policy refuses `{}`: {}", problem.path, problem.message)
+            }));
         }
         let mut value: Value = serde_saphyr::from_str(BASE).map_err(|e| blame(e.to_string()))?;
         merge(&mut value, &self.content.context);
@@ -144,7 +149,9 @@ fn merge(base: &mut Value, change: &Value) {
 fn rendered(answer: &Answer) -> String {
     match answer {
         Answer::Pass => "pass".to_owned(),
-        Answer::Decide(decision) if decision.actions.is_empty() => format!("nothing: {}", decision.explanation),
+        Answer::Decide(decision) if decision.actions.is_empty() => {
+            format!("nothing: {}", decision.explanation)
+        }
         Answer::Decide(decision) => lines(&decision.actions, rendered_action),
     }
 }
@@ -153,7 +160,10 @@ fn rendered_action(action: &Action) -> String {
     let details = match &action.operation {
         Operation::Retry { delay_seconds } => format!(" in {}", format_duration(*delay_seconds)),
         Operation::Rollback { target, origin } => {
-            format!(" to {target:?}{}", origin.as_ref().map_or_else(String::new, |origin| format!(" of {origin}")))
+            format!(
+                " to {target:?}{}",
+                origin.as_ref().map_or_else(String::new, |origin| format!(" of {origin}"))
+            )
         }
         Operation::Wait { seconds, cause } => format!(" {} for {cause}", format_duration(*seconds)),
         Operation::Record(facts) => format!(" {facts:?}"),

@@ -19,7 +19,10 @@ pub fn check<P: Policy>(case: &super::PolicyCase) -> Result<(), String> {
         settings_schema: &schema,
         validate: &|settings| {
             P::validate(&settings_to_sdk(settings)).map_err(|problems| {
-                let problem = |problem: sdk::Problem| settings::Problem { path: problem.path, message: problem.message };
+                let problem = |problem: sdk::Problem| settings::Problem {
+                    path: problem.path,
+                    message: problem.message,
+                };
                 problems.into_iter().map(problem).collect()
             })
         },
@@ -260,13 +263,17 @@ fn freight_facts_to_sdk(facts: &core::FreightFacts) -> sdk::FreightFacts {
     sdk::FreightFacts {
         failing: facts.failing.as_ref().map(freight_to_sdk),
         current: all(&facts.current, freight_to_sdk),
-        history: all(&facts.history, |past| copied!(past => sdk::PastCollection {
-            id verification verification_reused;
-            freight: all(&past.freight, reference),
-        })),
-        targets: all(&facts.targets, |target| copied!(target => sdk::RollbackTarget {
-            origin freight because exists available;
-        })),
+        history: all(&facts.history, |past| {
+            copied!(past => sdk::PastCollection {
+                id verification verification_reused;
+                freight: all(&past.freight, reference),
+            })
+        }),
+        targets: all(&facts.targets, |target| {
+            copied!(target => sdk::RollbackTarget {
+                origin freight because exists available;
+            })
+        }),
         candidates: all(&facts.candidates, freight_to_sdk),
     }
 }
@@ -391,7 +398,7 @@ mod tests {
     use crate::policy_case::PolicyCase;
 
     fn run(policy: &str, check: fn(&PolicyCase) -> Result<(), String>) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(if cfg!(feature = "x") { "" } else { "../tests/cases/policies" }).join(policy);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/policies").join(policy);
         let mut failed = Vec::new();
         let mut n_cases = 0;
         for entry in std::fs::read_dir(&folder).expect("the folder of this policy's cases") {
