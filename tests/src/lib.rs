@@ -2,15 +2,18 @@
 //! In: cases and binaries. Out: running servers and what was asked of them. Nothing that ships may depend on it.
 
 pub mod admission;
+pub mod api_case;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod core_case;
 pub mod crds;
 pub mod guard_case;
 #[cfg(test)]
 mod guard_properties;
 pub mod kargo;
 mod kargo_webhooks;
+pub mod policy_case;
 pub mod process;
 pub mod rights;
 pub mod stage_play;
