@@ -1,10 +1,25 @@
-//! stub
-use policy_core::*;
-pub struct Engine; #[derive(Clone, Debug)] pub struct Compiler { pub program: std::path::PathBuf, pub args: Vec<String> }
-#[derive(Clone, Debug, Default)] pub struct Limits {}
-#[derive(Debug, thiserror::Error)] #[error("x")] pub struct EngineError; #[derive(Debug, thiserror::Error)] #[error("x")] pub struct LoadError;
-pub struct Policy { m: manifest::Manifest }
-#[derive(Clone, Debug)] pub struct Call { pub result: Result<decision::Answer, guest_fault::GuestFault>, pub fuel_used: u64 }
-pub struct Track; impl Track { pub fn text(&self) -> &'static str { "" } }
-impl Engine { pub fn new(_: &Limits, _: &Compiler, _: &std::path::Path) -> Result<Self, EngineError> { Err(EngineError) } pub fn load(&self, _: &[u8]) -> Result<Policy, LoadError> { Err(LoadError) } pub fn engine_id(&self) -> String { String::new() } }
-impl Policy { pub fn manifest(&self) -> &manifest::Manifest { &self.m } pub fn track(&self) -> Track { Track } pub fn decide(&self, _: &context::Context, _: Option<&decision::Decision>) -> Call { loop {} } }
+//! Runs a policy component on a context and returns its answer or its fault.
+//!
+//! In: bytes of a component, a context from [`policy_core`]. Out: a [`Call`]. The guest gets a fresh sandbox for each
+//! call and nothing but its context; fuel ends it, and what it answers is checked before anybody sees it. This crate
+//! knows nothing about clusters, and never waits for anything but the guest and the compiler's child.
+
+mod cache;
+mod compile;
+mod component;
+mod engine;
+mod guest_fault;
+mod imports;
+mod limits;
+mod load_error;
+mod policy;
+mod sandbox;
+mod wit;
+
+pub use compile::{CompileLimits, Compiler, compile_worker};
+pub use component::{Inspection, inspect};
+pub use engine::{Allocation, EngineError};
+pub use limits::Limits;
+pub use load_error::LoadError;
+pub use policy::{Call, Engine, Policy};
+pub use wit::Track;
