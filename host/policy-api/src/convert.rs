@@ -107,7 +107,10 @@ impl FailureRecord {
             promotion_uid: text(failure.promotion_uid.as_ref().map(|uid| uid.as_str())),
             verification: text(failure.verification.as_ref().map(|id| id.as_str())),
             at: Some(time(failure.at)),
-            user_abort: failure.user_abort.as_ref().map(|abort| UserAbortRecord { actor: abort.actor.clone() }),
+            user_abort: failure
+                .user_abort
+                .as_ref()
+                .map(|abort| UserAbortRecord { actor: abort.actor.clone() }),
             summary: cut(&failure.summary, 2048),
         }
     }
@@ -160,7 +163,8 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     if let Some(current) = &status.current {
         state.current = current.read(&reader)?;
     }
-    state.attempts = status.attempts.iter().map(|attempt| reader.attempt(attempt)).collect::<Result<_, _>>()?;
+    state.attempts =
+        status.attempts.iter().map(|attempt| reader.attempt(attempt)).collect::<Result<_, _>>()?;
     state.decisions = status.decisions.iter().map(|past| reader.decision(past)).collect::<Result<_, _>>()?;
     state.sent.clone_from(&status.sent);
     state.states = status.chain_states.iter().map(|entry| entry.state.clone()).collect();
@@ -249,11 +253,8 @@ impl Reader {
     }
 
     fn known<T>(&self, path: &str, value: &str, read: Option<T>) -> Result<T, ConvertError> {
-        let error = || ConvertError {
-            object: self.object.clone(),
-            path: path.to_owned(),
-            value: cut(value, 128),
-        };
+        let error =
+            || ConvertError { object: self.object.clone(), path: path.to_owned(), value: cut(value, 128) };
         read.ok_or_else(error)
     }
 

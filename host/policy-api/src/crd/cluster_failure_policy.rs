@@ -25,7 +25,11 @@ use super::selector::Selector;
     doc = "A ClusterFailurePolicy is the platform's word on failures: a default for Stages that no FailurePolicy selects, and caps that no Project can lift.",
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
     printcolumn(name = "Modules", type_ = "string", json_path = ".spec.caps.projectModules"),
-    printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
     printcolumn(name = "Projects", type_ = "integer", json_path = ".status.projectsTotal"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -53,7 +57,10 @@ pub struct ClusterFailurePolicySpec {
 pub struct Caps {
     /// Actions that may be allowed at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(max = 80), regex(pattern = "^[a-z]+(-[a-z]+)*(:[a-z0-9.-]+)?$")))]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 80), regex(pattern = "^[a-z]+(-[a-z]+)*(:[a-z0-9.-]+)?$"))
+    )]
     pub actions: Option<Vec<String>>,
     /// Most retries per incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,11 +29,29 @@ use super::selector::Selector;
     doc = "A FailurePolicy says what happens when a Promotion or a verification fails in the selected Stages of its Project: which modules are asked, what they may do, and how far Refloat goes.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
-    printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].reason"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason"
+    ),
     printcolumn(name = "Stages", type_ = "integer", json_path = ".status.stagesTotal"),
-    printcolumn(name = "Writes", type_ = "string", json_path = ".status.conditions[?(@.type==\"WriteAccess\")].status", priority = 1),
-    printcolumn(name = "Conflict", type_ = "string", json_path = ".status.conditions[?(@.type==\"Conflict\")].status", priority = 1),
+    printcolumn(
+        name = "Writes",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"WriteAccess\")].status",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Conflict",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Conflict\")].status",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -5,6 +5,7 @@
 //! What these objects mean is decided elsewhere; here is only their shape.
 
 #![allow(unreachable_pub, reason = "what `KubeSchema` derives contains a public copy inside a private scope")]
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one kind share types and priorities")]
 
 pub mod bounds;
 pub mod cluster_failure_policy;

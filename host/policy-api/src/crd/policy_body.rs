@@ -71,7 +71,10 @@ pub struct PolicyBody {
     /// modules that declare other actions are not accepted. Absent means everything but `rollback`,
     /// `run-recovery`, `abort-promotion`, `hold` and custom actions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(max = 80), regex(pattern = "^[a-z]+(-[a-z]+)*(:[a-z0-9.-]+)?$")))]
+    #[schemars(
+        length(max = 32),
+        inner(length(max = 80), regex(pattern = "^[a-z]+(-[a-z]+)*(:[a-z0-9.-]+)?$"))
+    )]
     pub allowed_actions: Option<Vec<String>>,
     /// Budgets, pauses and ages. Values beyond what the platform allows are cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]

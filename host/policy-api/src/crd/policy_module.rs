@@ -25,8 +25,16 @@ use super::condition::Condition;
     doc = "A PolicyModule is a WebAssembly component that the FailurePolicies of its Project can ask. The platform must allow Projects to bring their own.",
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.manifest.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.manifest.version"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -55,8 +63,16 @@ pub struct PolicyModuleSpec {
     doc = "A ClusterPolicyModule is a WebAssembly component that the platform offers to every Project.",
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.manifest.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.manifest.version"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -72,7 +72,8 @@ impl LabelOperator {
 impl Selector {
     /// The same in the core's words.
     pub fn to_core(&self) -> core::StageSelector {
-        let expression = |e: &LabelExpression| (e.key.clone(), e.operator.text().to_owned(), e.values.clone());
+        let expression =
+            |e: &LabelExpression| (e.key.clone(), e.operator.text().to_owned(), e.values.clone());
         core::StageSelector {
             name: self.name.clone(),
             match_labels: self.match_labels.clone(),
@@ -86,7 +87,9 @@ impl Selector {
         parts.extend(self.match_labels.iter().map(|(key, value)| format!("label `{key}={value}`")));
         parts.extend(self.match_expressions.iter().map(|expression| {
             let values = expression.values.join(", ");
-            format!("label `{}` {} {values}", expression.key, expression.operator.text()).trim_end().to_owned()
+            format!("label `{}` {} {values}", expression.key, expression.operator.text())
+                .trim_end()
+                .to_owned()
         }));
         if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") }
     }
