@@ -18,3 +18,6 @@ pub mod select;
 pub mod yaml;
 
 pub use crd::{crds, crds_yaml};
+
+#[cfg(test)]
+mod tests;
