@@ -94,7 +94,7 @@ mod tests {
     fn names_are_stable_and_short() {
         let stage = StageName::new("a-very-long-stage-name-that-goes-on-and-on-for-ever");
         let name = incident_name(&stage, &FailureId::new("promotion/uid"));
-        assert_eq!(name.as_str(), "a-very-long-stage-name-that-goes-on-and-43a94a67f8");
+        assert_eq!(name.as_str(), "a-very-long-stage-name-that-goes-on-and-198a5c4e01");
         assert_ne!(name, incident_name(&stage, &FailureId::new("promotion/uid2")));
         assert!(attempt_id(&name, u32::MAX).len() <= 63);
     }

@@ -191,17 +191,23 @@ fn record(context: Context) -> Record {
             ..EntryRecord::default()
         }],
         decision: Some(Decision { explanation: "again".to_owned(), ..Decision::default() }),
-        fault: Some(("retry".to_owned(), GuestFault {
-            kind: GuestFaultKind::OutOfFuel,
-            message: "no fuel".to_owned(),
-            reproducible: true,
-            log: vec!["line".to_owned()],
-        })),
+        fault: Some((
+            "retry".to_owned(),
+            GuestFault {
+                kind: GuestFaultKind::OutOfFuel,
+                message: "no fuel".to_owned(),
+                reproducible: true,
+                log: vec!["line".to_owned()],
+            },
+        )),
         verdicts: vec![ActionVerdict {
             action: "a1".to_owned(),
             kind: ActionKind::Retry,
             verdict: Verdict::Postpone { until: Timestamp(9), because: "backoff".to_owned() },
-            by: vec![("G4".to_owned(), Verdict::Postpone { until: Timestamp(9), because: "backoff".to_owned() })],
+            by: vec![(
+                "G4".to_owned(),
+                Verdict::Postpone { until: Timestamp(9), because: "backoff".to_owned() },
+            )],
         }],
         writes: vec![Write::CreatePromotion {
             stage: "prod".into(),
