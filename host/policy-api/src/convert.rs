@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use policy_core::context::{Outcome, PastDecision};
 use policy_core::decision::ActionKind;
 use policy_core::failure::{Failure, UserAbort};
-use policy_core::incident::{Attempt, Closed, IncidentState, Resolution};
+use policy_core::guardrails::Seen;
+use policy_core::incident::{Attempt, Closed, IncidentState, Pending, Resolution, Timer};
 use policy_core::name::IncidentName;
 use policy_core::time::Timestamp;
 use serde::Serialize;
@@ -17,7 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::crd::incident::{
     ActionSummary, AttemptRecord, ChainState, ClosedRecord, DecisionSummary, FailureRecord, Incident,
-    IncidentPhase, IncidentSpec, IncidentStatus, PolicyRef, Spent, UserAbortRecord,
+    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, SeenRecord, Spent, Timer as TimerRecord,
+    UserAbortRecord,
 };
 
 /// An object says something that this version cannot read.
@@ -168,6 +170,10 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     state.decisions = status.decisions.iter().map(|past| reader.decision(past)).collect::<Result<_, _>>()?;
     state.sent.clone_from(&status.sent);
     state.states = status.chain_states.iter().map(|entry| entry.state.clone()).collect();
+    state.decided = status.decided.as_deref().map(Into::into);
+    state.n_decisions = status.decisions_total;
+    state.pending = status.pending.as_ref().map(|pending| reader.pending(pending)).transpose()?;
+    state.timer = status.timer.as_ref().map(|timer| Timer { at: timestamp(&timer.next_at), cause: timer.cause.clone() });
     state.closed = status.closed.as_ref().map(|closed| reader.closed(closed)).transpose()?;
     Ok(state)
 }
@@ -178,17 +184,41 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.opened_at = Some(time(state.opened));
     status.current = Some(FailureRecord::of(&state.current));
     let old = std::mem::take(&mut status.attempts);
-    status.attempts = state.attempts.iter().map(|attempt| attempt_record(attempt, &old)).collect();
+    status.attempts = state.attempts.iter().map(|attempt| attempt_record(&state.name, attempt, &old)).collect();
     status.spent = spent(state);
     status.sent.clone_from(&state.sent);
     status.chain_states = state.states.iter().map(|state| ChainState { state: state.clone() }).collect();
     status.decisions = state.decisions.iter().map(decision_summary).collect();
-    let total = u32::try_from(status.decisions.len()).unwrap_or(u32::MAX);
-    status.decisions_total = status.decisions_total.max(total);
+    status.decisions_total = state.n_decisions;
+    status.decided = state.decided.as_ref().map(|id| id.as_str().to_owned());
+    status.pending = state.pending.as_ref().map(pending_record);
+    status.timer = state.timer.as_ref().map(|timer| TimerRecord { next_at: time(timer.at), cause: cut(&timer.cause, 1024) });
     status.closed = state.closed.as_ref().map(closed_record);
-    if status.closed.is_some() {
-        status.state = IncidentPhase::Closed;
-        status.timer = None;
+    status.state = phase(state);
+}
+
+fn phase(state: &IncidentState) -> IncidentPhase {
+    if state.closed.is_some() {
+        IncidentPhase::Closed
+    } else if state.attempts.iter().any(|attempt| attempt.outcome == Outcome::Pending) {
+        IncidentPhase::Delivering
+    } else if state.pending.is_some() || state.timer.is_some() {
+        IncidentPhase::Waiting
+    } else {
+        IncidentPhase::Open
+    }
+}
+
+fn pending_record(pending: &Pending) -> PendingRecord {
+    PendingRecord {
+        at: time(pending.at),
+        action: serde_json::to_value(&pending.action).unwrap_or_default(),
+        decision_record: pending.record.clone(),
+        seen: SeenRecord {
+            last_promotion: pending.seen.last_promotion.as_ref().map(|name| name.as_str().to_owned()),
+            collection: pending.seen.collection.clone(),
+            verification: pending.seen.verification.as_ref().map(|id| id.as_str().to_owned()),
+        },
     }
 }
 
@@ -201,7 +231,7 @@ fn spent(state: &IncidentState) -> Spent {
     }
 }
 
-fn attempt_record(attempt: &Attempt, old: &[AttemptRecord]) -> AttemptRecord {
+fn attempt_record(incident: &IncidentName, attempt: &Attempt, old: &[AttemptRecord]) -> AttemptRecord {
     let old = old.iter().find(|old| old.number == attempt.number);
     AttemptRecord {
         number: attempt.number,
@@ -209,9 +239,11 @@ fn attempt_record(attempt: &Attempt, old: &[AttemptRecord]) -> AttemptRecord {
         freight: attempt.freight.as_ref().map(|name| name.as_str().to_owned()),
         origin: attempt.origin.as_ref().map(|name| name.as_str().to_owned()),
         claimed_at: time(attempt.claimed),
-        send_before: old.and_then(|old| old.send_before.clone()),
-        attempt_id: old.map(|old| old.attempt_id.clone()).unwrap_or_default(),
-        decision_record: old.and_then(|old| old.decision_record.clone()),
+        send_before: Some(time(attempt.send_before)),
+        attempt_id: crate::names::attempt_id(incident, attempt.number),
+        decision_record: Some(attempt.record.clone()).filter(|record| !record.is_empty()),
+        claims: attempt.n_claims,
+        expect: text_of(&attempt.expect),
         promotion: attempt.promotion.as_ref().map(|name| name.as_str().to_owned()),
         reason: cut(&attempt.reason, 1024),
         outcome: outcome_text(&attempt.outcome),
@@ -271,6 +303,10 @@ impl Reader {
             claimed: timestamp(&record.claimed_at),
             promotion: record.promotion.as_deref().map(Into::into),
             reason: record.reason.clone(),
+            record: record.decision_record.clone().unwrap_or_default(),
+            send_before: record.send_before.as_ref().map(timestamp).unwrap_or_default(),
+            n_claims: record.claims,
+            expect: case_of(&record.expect).unwrap_or_default(),
             outcome: self.known("status.attempts.outcome", &record.outcome, outcome(&record.outcome))?,
         })
     }
@@ -287,6 +323,20 @@ impl Reader {
             trigger: self.case("status.decisions.trigger", &record.trigger)?,
             class: self.case("status.decisions.class", &record.class)?,
             actions: record.actions.iter().map(action).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn pending(&self, record: &PendingRecord) -> Result<Pending, ConvertError> {
+        let action = serde_json::from_value(record.action.clone()).ok();
+        Ok(Pending {
+            at: timestamp(&record.at),
+            action: self.known("status.pending.action", &record.action.to_string(), action)?,
+            record: record.decision_record.clone(),
+            seen: Seen {
+                last_promotion: record.seen.last_promotion.as_deref().map(Into::into),
+                collection: record.seen.collection.clone(),
+                verification: record.seen.verification.as_deref().map(Into::into),
+            },
         })
     }
 

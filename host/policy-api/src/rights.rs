@@ -62,19 +62,10 @@ impl Needed {
     }
 }
 
-/// Everything that Enforce needs on a Stage.
+/// Everything that Enforce does on a Stage as the Project's account. Reading is the controller's own right.
 pub fn needed(stage: &StageName) -> Vec<Needed> {
-    let any = |verb, resource| Needed { verb, resource, name: None };
     let one = |verb| Needed { verb, resource: "stages", name: Some(stage.as_str().to_owned()) };
-    vec![
-        any("create", "promotions"),
-        any("get", "promotions"),
-        any("list", "promotions"),
-        any("patch", "promotions"),
-        one("get"),
-        one("patch"),
-        one("promote"),
-    ]
+    vec![Needed { verb: "create", resource: "promotions", name: None }, one("patch"), one("promote")]
 }
 
 /// What of `needed` is not granted, as texts. An answer that could not be had counts as no.

@@ -14,6 +14,7 @@ use policy_core::incident::{Pending, Timer};
 use policy_core::plan::{self, Planned};
 use policy_core::rules::Rules;
 use policy_core::write::{Verdict, Write};
+use policy_core::decision::Answer;
 use policy_engine::Call;
 
 use crate::case::{Case, CaseError, Ending};
@@ -58,7 +59,7 @@ pub struct Asked {
     /// What each entry said, and how the chain ended.
     pub run: Run,
     /// What each call cost, by entry; `None` for entries that were not asked.
-    pub calls: Vec<Option<Call>>,
+    pub calls: Vec<Option<Call<Answer>>>,
 }
 
 /// Decides on the case's current failure.
@@ -163,10 +164,10 @@ async fn ask(host: &Host, ruling: &Ruling, context: &Context, case: &Case) -> Re
     let started = tokio::time::Instant::now();
     let asked = tokio::task::spawn_blocking(move || {
         let entries: Vec<_> = chain.iter().map(|entry| entry.entry.clone()).collect();
-        let mut calls: Vec<Option<Call>> = chain.iter().map(|_| None).collect();
+        let mut calls: Vec<Option<Call<Answer>>> = chain.iter().map(|_| None).collect();
         let trigger = context.failure.trigger;
         let run = chain::run(&entries, trigger, |position, proposed| {
-            let Some(entry) = chain.get(position) else { return Ok(policy_core::decision::Answer::Pass) };
+            let Some(entry) = chain.get(position) else { return Ok(Answer::Pass) };
             context.settings = entry.settings.clone();
             context.state = states.get(position).cloned().flatten();
             let call = entry.policy.decide(&context, proposed);

@@ -90,7 +90,7 @@ impl Modules {
 
     /// The engine's identity, for records.
     pub fn engine_id(&self) -> String {
-        self.engine.engine_id()
+        self.engine.engine_id().to_owned()
     }
 
     /// What is known about a module.

@@ -135,6 +135,13 @@ pub struct IncidentStatus {
     /// How much of the budgets is spent.
     #[serde(default)]
     pub spent: Spent,
+    /// The failure that the policy was asked about last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub decided: Option<String>,
+    /// A delivery that was decided on and waits for its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingRecord>,
     /// When the policy is asked again, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timer>,
@@ -209,6 +216,13 @@ pub struct AttemptRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub decision_record: Option<String>,
+    /// How often it was claimed: more than once only after a crash or a lost answer.
+    #[serde(default)]
+    pub claims: u32,
+    /// What Kargo's admission must say about holds: `must-hold`, `must-not-resume` or `any`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub expect: String,
     /// The Promotion, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -240,6 +254,41 @@ pub struct Spent {
     /// Retries, rollbacks and recoveries.
     #[serde(default)]
     pub deliveries: u32,
+}
+
+/// A delivery that was decided on and waits for its time. It spends nothing until it is claimed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingRecord {
+    /// Not before this time.
+    pub at: Time,
+    /// The action, as the policy gave it.
+    #[schemars(schema_with = "super::policy_body::free_object")]
+    pub action: Value,
+    /// The DecisionRecord that says why.
+    #[schemars(length(max = 253))]
+    pub decision_record: String,
+    /// What the decision saw in the Stage; it is carried out only while that still holds.
+    #[serde(default)]
+    pub seen: SeenRecord,
+}
+
+/// What a decision depends on in the Stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenRecord {
+    /// The last Promotion that the Stage had recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub last_promotion: Option<String>,
+    /// Kargo's id of the Freight that the Stage held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub collection: Option<String>,
+    /// Its newest verification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub verification: Option<String>,
 }
 
 /// When something is due.
