@@ -55,8 +55,7 @@ fn semantics() -> Config {
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false)
-        .wasm_component_model_async(false)
-        // Only asynchronous guests need it, and it costs 2 to 4 microseconds for each call.
+        // Asynchronous components are compiled out (see the workspace's features); what is left of them costs 2 to 4 microseconds for each call.
         .concurrency_support(false)
         // Names of functions are enough for a fault; offsets cost 7 to 11 % of the code's size.
         .generate_address_map(false)

@@ -24,7 +24,6 @@ pub(super) struct OutputStream;
 #[component(variant)]
 enum StreamError {
     #[component(name = "last-operation-failed")]
-    #[expect(dead_code, reason = "part of the interface; our streams never fail")]
     LastOperationFailed(Resource<IoError>),
     #[component(name = "closed")]
     Closed,

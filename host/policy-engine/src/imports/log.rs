@@ -11,6 +11,7 @@ use crate::sandbox::{Level, Sandbox};
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "made from a discriminant by the derived code")]
 enum WitLevel {
     #[component(name = "debug")]
     Debug,

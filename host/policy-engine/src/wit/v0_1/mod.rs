@@ -3,6 +3,7 @@
 //! In: core values. Out: core values, checked. Parameters borrow from the core context, so that no text is copied on
 //! the host; lists of records live in an arena that is dropped with the call.
 
+mod cases;
 mod lift;
 mod lower;
 
