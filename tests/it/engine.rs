@@ -52,7 +52,10 @@ fn policy() -> &'static Policy {
 }
 
 fn settings(deed: &str) -> Settings {
-    Settings { values: vec![("/do".to_owned(), Scalar::Text(deed.to_owned()))], json: format!("{{\"do\":\"{deed}\"}}") }
+    Settings {
+        values: vec![("/do".to_owned(), Scalar::Text(deed.to_owned()))],
+        json: format!("{{\"do\":\"{deed}\"}}"),
+    }
 }
 
 fn context(deed: &str) -> Context {
@@ -76,7 +79,9 @@ fn do_it(deed: &str) -> Call {
 
 fn assert_good_decision_works() {
     let call = do_it("good");
-    let Ok(Answer::Decide(decision)) = call.result else { panic!("a good decision failed: {:?}", call.result) };
+    let Ok(Answer::Decide(decision)) = call.result else {
+        panic!("a good decision failed: {:?}", call.result)
+    };
     assert_eq!(decision.actions[0].operation, Operation::Accept { text: "did good".to_owned() });
 }
 
@@ -254,8 +259,14 @@ fn bytes_that_are_no_policy_are_named() {
     let hostile = hostile();
     assert_eq!(refusal(b""), LoadError::Empty);
     assert_eq!(refusal(b"(component)"), LoadError::Text);
-    assert_eq!(refusal(b"{\"no\": 1}").to_string(), "this is not WebAssembly: it begins with `7b226e6f223a2031`");
-    assert_eq!(refusal(&[0xFF; 100]).to_string(), "this is not WebAssembly: it begins with `ffffffffffffffff`");
+    assert_eq!(
+        refusal(b"{\"no\": 1}").to_string(),
+        "this is not WebAssembly: it begins with `7b226e6f223a2031`"
+    );
+    assert_eq!(
+        refusal(&[0xFF; 100]).to_string(),
+        "this is not WebAssembly: it begins with `ffffffffffffffff`"
+    );
     assert_eq!(refusal(b"\x7fELF..."), LoadError::Precompiled);
     assert_eq!(refusal(&wat::parse_str("(module)").unwrap()), LoadError::CoreModule);
     for size in [3, 100, hostile.len() / 2, hostile.len() - 1] {
@@ -277,7 +288,9 @@ fn components_that_are_no_policy_are_named() {
         "the component exports `refloat:failure-policy/policy@0.2.0`, and this version of the host speaks track 0.1"
     );
     let network = refusal(&replaced("wasi:cli/environment", "wasi:sockets/network"));
-    assert!(matches!(&network, LoadError::ForbiddenImport { import } if import.starts_with("wasi:sockets/network@")));
+    assert!(
+        matches!(&network, LoadError::ForbiddenImport { import } if import.starts_with("wasi:sockets/network@"))
+    );
     let http = wat::parse_str(
         r#"(component (import "wasi:http/outgoing-handler@0.2.6" (instance $i))
             (export "refloat:failure-policy/policy@0.1.0" (instance $i)))"#,
@@ -289,7 +302,8 @@ fn components_that_are_no_policy_are_named() {
 
 #[test]
 fn a_patch_release_of_the_contract_is_the_same_track() {
-    let patched = engine().load(&replaced("failure-policy/policy@0.1.0", "failure-policy/policy@0.1.7")).unwrap();
+    let patched =
+        engine().load(&replaced("failure-policy/policy@0.1.0", "failure-policy/policy@0.1.7")).unwrap();
     assert_eq!((patched.track(), patched.manifest().name.as_str()), (Track::V0_1, "hostile"));
     let inspection = inspect(hostile(), &Limits::default()).unwrap();
     assert_eq!(inspection.exports, ["refloat:failure-policy/policy@0.1.0"]);
@@ -320,7 +334,9 @@ fn what_runs_at_instantiation_is_bounded_too() {
 /// Thousands of locals that live across thousands of nested loops: minutes and gigabytes for any optimising compiler.
 fn compile_bomb() -> Vec<u8> {
     let locals = "i32 ".repeat(2_000);
-    let opens: String = (0..2_000).map(|n| format!("loop local.get {n} local.get {} i32.add local.set {n} ", (n * 7) % 2_000)).collect();
+    let opens: String = (0..2_000)
+        .map(|n| format!("loop local.get {n} local.get {} i32.add local.set {n} ", (n * 7) % 2_000))
+        .collect();
     let closes: String = (0..2_000).map(|n| format!("local.get {n} br_if 0 end ")).collect();
     grafted(&format!("(module (func (local {locals}) {opens}{closes}))"))
 }
@@ -333,10 +349,7 @@ fn a_compile_bomb_takes_its_child_with_it_and_nothing_else() {
     let bomb = compile_bomb();
     let start = Instant::now();
     let error = engine.load(&bomb).unwrap_err();
-    assert!(
-        matches!(error, LoadError::CompileTimeout { .. } | LoadError::CompileMemory { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, LoadError::CompileTimeout { .. } | LoadError::CompileMemory { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(30));
     let again = Instant::now();
     assert_eq!(engine.load(&bomb).unwrap_err(), error, "the reason is remembered");

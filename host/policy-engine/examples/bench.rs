@@ -40,15 +40,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let context = context(steps)?;
         let call = policy.decide(&context, None);
         let json = serde_json::to_vec(&context)?.len();
-        writeln!(out, "\n{name}: {json} bytes as JSON, fuel {}, memory {} KiB", call.fuel_used, call.memory_peak >> 10)?;
+        writeln!(
+            out,
+            "\n{name}: {json} bytes as JSON, fuel {}, memory {} KiB",
+            call.fuel_used,
+            call.memory_peak >> 10
+        )?;
         writeln!(out, "  answer: {}", if call.result.is_ok() { "given" } else { "FAULT" })?;
         let wasm = measure(|| drop(black_box(policy.decide(black_box(&context), None))));
         let native = measure(|| drop(black_box(decide_natively(black_box(&context).clone()))));
-        writeln!(out, "  fresh sandbox   p50 {:7.1} µs (to reach {p50})   p99 {:7.1} µs (to reach {p99})", wasm.0, wasm.1)?;
+        writeln!(
+            out,
+            "  fresh sandbox   p50 {:7.1} µs (to reach {p50})   p99 {:7.1} µs (to reach {p99})",
+            wasm.0, wasm.1
+        )?;
         writeln!(out, "  native + clone  p50 {:7.1} µs                 p99 {:7.1} µs", native.0, native.1)?;
-        writeln!(out, "  ratio           p50 {:7.2}                    p99 {:7.2}", wasm.0 / native.0, wasm.1 / native.1)?;
+        writeln!(
+            out,
+            "  ratio           p50 {:7.2}                    p99 {:7.2}",
+            wasm.0 / native.0,
+            wasm.1 / native.1
+        )?;
         let (one, two) = (throughput(&policy, &context, 1), throughput(&policy, &context, 2));
-        writeln!(out, "  decisions/s     one worker {one:.0}, two {two:.0}: {:.2} times (to reach 1.9)", two / one)?;
+        writeln!(
+            out,
+            "  decisions/s     one worker {one:.0}, two {two:.0}: {:.2} times (to reach 1.9)",
+            two / one
+        )?;
     }
     Ok(())
 }
@@ -105,7 +123,11 @@ fn decide_natively(context: Context) -> Answer {
         on_error: OnError::Stop,
         operation: Operation::Retry { delay_seconds: hinted.max(30) },
     };
-    Answer::Decide(Decision { actions: vec![action], explanation: context.failure.summary, ..Decision::default() })
+    Answer::Decide(Decision {
+        actions: vec![action],
+        explanation: context.failure.summary,
+        ..Decision::default()
+    })
 }
 
 /// A failed Promotion with that many steps; texts, lists and options in the mixture that Kargo gives.
