@@ -3,6 +3,14 @@
 //!
 //! In: `tests/guests/hostile`, told by a setting what to do; variants of its bytes. Out: nothing but the assertions.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking, in its helpers, too"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

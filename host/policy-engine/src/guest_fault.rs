@@ -102,7 +102,7 @@ fn of_trap(trap: Trap, error: &wasmtime::Error, limits: &Limits) -> (GuestFaultK
     match trap {
         Trap::OutOfFuel => (
             GuestFaultKind::OutOfFuel,
-            format!("the guest used up its fuel of {} and more for its context", limits.fuel),
+            format!("the guest used up its fuel: {} and its context's share", limits.fuel),
         ),
         Trap::Interrupt => {
             let wall = limits.wall.as_millis();
