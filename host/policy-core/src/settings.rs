@@ -3,6 +3,9 @@
 //! In: a JSON document and a JSON Schema. Out: [`Settings`] for the guest, or [`Problem`]s with JSON Pointers.
 //! Nothing here knows which policies exist.
 
+mod shape;
+mod words;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,11 +48,93 @@ pub enum Scalar {
 /// Checks `document` against `schema`, fills in defaults and converts durations.
 ///
 /// A text whose schema says `"format": "duration"` is read by [`crate::time::parse_duration`] and becomes a whole
-/// number of seconds. A missing document counts as `{}`.
+/// number of seconds. A missing document counts as `{}`. Object members are in the order of their names.
 ///
 /// # Errors
-/// Every problem found, in document order, each with the JSON Pointer of the offending place.
+/// Every problem found, sorted by place, each with the JSON Pointer of the offending place.
 pub fn accept(document: &Value, schema: &str) -> Result<Settings, Vec<Problem>> {
-    let _ = (document, schema);
-    Err(vec![Problem { path: String::new(), message: "not built yet".to_owned() }])
+    let schema: Value = match serde_json::from_str(schema) {
+        Ok(schema) => schema,
+        Err(error) => return Err(vec![problem("", format!("the module's settings schema is no JSON: {error}"))]),
+    };
+    let validator = match jsonschema::draft202012::options().should_validate_formats(false).build(&schema) {
+        Ok(validator) => validator,
+        Err(error) => return Err(vec![problem("", format!("the module's settings schema is wrong: {error}"))]),
+    };
+    let mut settings = match document {
+        Value::Null => Value::Object(serde_json::Map::new()),
+        other => other.clone(),
+    };
+    let shape = shape::Shape::new(&schema);
+    shape.fill(&mut settings);
+    let mut problems: Vec<Problem> =
+        validator.iter_errors(&settings).flat_map(|error| words::problems(&error, &schema)).collect();
+    shape.convert(&mut settings, "", &mut problems);
+    if !problems.is_empty() {
+        problems.sort_by(|a, b| (&a.path, &a.message).cmp(&(&b.path, &b.message)));
+        problems.dedup();
+        return Err(problems);
+    }
+    let mut values = Vec::new();
+    leaves(&settings, String::new(), &mut values);
+    Ok(Settings { values, json: canonical(&settings) })
+}
+
+fn problem(path: &str, message: String) -> Problem {
+    Problem { path: path.to_owned(), message }
+}
+
+/// One member of a JSON Pointer, escaped.
+fn pointer(parent: &str, member: &str) -> String {
+    format!("{parent}/{}", member.replace('~', "~0").replace('/', "~1"))
+}
+
+fn leaves(value: &Value, path: String, values: &mut Vec<(String, Scalar)>) {
+    let scalar = match value {
+        Value::Null => Scalar::Null,
+        Value::Bool(flag) => Scalar::Boolean(*flag),
+        Value::Number(number) => {
+            let whole = number.as_i64().and_then(|whole| i32::try_from(whole).ok());
+            whole.map_or_else(|| Scalar::Number(number.as_f64().unwrap_or(f64::NAN)), Scalar::Integer)
+        }
+        Value::String(text) => Scalar::Text(text.clone()),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                leaves(item, format!("{path}/{index}"), values);
+            }
+            return;
+        }
+        Value::Object(members) => {
+            for (name, member) in sorted(members) {
+                leaves(member, pointer(&path, name), values);
+            }
+            return;
+        }
+    };
+    values.push((path, scalar));
+}
+
+/// Members in the order of their names, whatever map `serde_json` was built with.
+fn sorted(members: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut members: Vec<(&String, &Value)> = members.iter().collect();
+    members.sort_by_key(|(name, _)| *name);
+    members
+}
+
+/// JSON without blanks, members in the order of their names.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(members) => {
+            let member = |(name, member): (&String, &Value)| {
+                format!("{}:{}", Value::String(name.clone()), canonical(member))
+            };
+            let members: Vec<String> = sorted(members).into_iter().map(member).collect();
+            format!("{{{}}}", members.join(","))
+        }
+    }
 }
