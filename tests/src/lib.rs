@@ -5,6 +5,7 @@ pub mod admission;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod core_case;
 pub mod crds;
 pub mod process;
 pub mod rights;

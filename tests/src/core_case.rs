@@ -1,0 +1,236 @@
+//! Case files of the reading half of the core: detect, settle, target, classify, hints, redact, settings.
+//!
+//! In: a case's YAML as a JSON value. Out: what the core makes of it, as a JSON value that the runner compares with
+//! `expect`. Objects are given as Kargo writes them, inline or as `capture: a/fail-step/promotion.yaml` below
+//! `tests/data/captures/kargo-1.11.2`. Never reads anything else, and judges nothing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use policy_api::kargo::{self, convert};
+use policy_core::failure::{Failure, Trigger};
+use policy_core::name::FreightName;
+use policy_core::snapshot::{AnalysisRunSnapshot, FreightSnapshot, PromotionSnapshot, StageSnapshot};
+use policy_core::time::Timestamp;
+use policy_core::{classify, detect, hints, redact, settings, settle, target};
+use serde_json::{Value, json};
+
+/// Runs a case of one of these kinds: `None` when the kind is not one of them, `Err` when the case makes no sense.
+#[must_use]
+pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
+    let actual = match kind {
+        "detect" => detect_case(case),
+        "settle" => settle_case(case),
+        "target" => target_case(case),
+        "classify" => classify_case(case),
+        "hints" => hints_case(case),
+        "redact" => redact_case(case),
+        "settings" => settings_case(case),
+        _ => return None,
+    };
+    Some(actual.map_err(|error| format!("{error:#}")))
+}
+
+/// Where captures lie.
+pub fn captures() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.join("data/captures")
+}
+
+/// `promotion` or `stage` with `promotions` -> the failure, `null` when there is none.
+fn detect_case(case: &Value) -> anyhow::Result<Value> {
+    let found = match objects(case, "promotion")?.first() {
+        Some(promotion) => detect::promotion(&promotion_snapshot(promotion)?),
+        None => detect::verification(&stage(case)?, &promotions(case)?),
+    };
+    Ok(serde_json::to_value(found)?)
+}
+
+/// `failure` (else detected), `stage`, `promotions` -> `yes`, `not-yet: …`, `overtaken: …`.
+fn settle_case(case: &Value) -> anyhow::Result<Value> {
+    let (stage, promotions) = (stage(case)?, promotions(case)?);
+    let failure = failure(case, &stage, &promotions)?;
+    Ok(match settle::settle(&failure, &stage, &promotions) {
+        settle::Settled::Yes => json!("yes"),
+        settle::Settled::NotYet { because } => json!(format!("not-yet: {because}")),
+        settle::Settled::Overtaken { by } => json!(format!("overtaken: {by}")),
+    })
+}
+
+/// `stage`, `promotions`, `freight`, `now` -> targets, and with `also` the other answers about the Stage.
+fn target_case(case: &Value) -> anyhow::Result<Value> {
+    let (stage, promotions) = (stage(case)?, promotions(case)?);
+    let freight = freight(case)?;
+    let now = Timestamp(case.get("now").and_then(Value::as_u64).map(u32::try_from).transpose()?.unwrap_or(u32::MAX));
+    let failing = case.get("failing").and_then(Value::as_str).map(FreightName::from);
+    let failure = failure(case, &stage, &promotions)?;
+    let targets = target::last_good(&failure, failing.as_ref(), &stage, &promotions, &freight, now);
+    let mut actual = json!({ "targets": targets });
+    let also = case.get("also").and_then(Value::as_array).cloned().unwrap_or_default();
+    for question in also.iter().filter_map(Value::as_str) {
+        actual[question] = match question {
+            "holds" => serde_json::to_value(target::effective_holds(&stage, &promotions))?,
+            "candidates" => serde_json::to_value(target::candidates(&stage, &freight, now))?,
+            "auto-promotion" => {
+                let config = kargo::from_value(case.get("projectConfig").unwrap_or(&Value::Null)).ok();
+                let namespace = serde_json::from_value(json!({ "name": stage.project }))?;
+                json!(target::auto_promotion(&convert::project(&namespace, config.as_ref())?, &stage))
+            }
+            other => bail!("`also` cannot be `{other}`"),
+        };
+    }
+    Ok(actual)
+}
+
+/// `promotion`, or `stage` with `analysisRun`, or `text` with `kind` -> the classification.
+fn classify_case(case: &Value) -> anyhow::Result<Value> {
+    let promotion = objects(case, "promotion")?;
+    let classification = if let Some(text) = case.get("text").and_then(Value::as_str) {
+        classify::text(case.get("kind").and_then(Value::as_str), text)
+    } else if let Some(promotion) = promotion.first() {
+        let promotion = promotion_snapshot(promotion)?;
+        classify::promotion(&promotion, &hints::read(&promotion))
+    } else {
+        let stage = stage(case)?;
+        let newest = stage.history.first().and_then(|current| current.verifications.first());
+        let newest = newest.context("the Stage has no verification")?;
+        let runs: Vec<AnalysisRunSnapshot> = objects(case, "analysisRun")?
+            .iter()
+            .map(|run| Ok(convert::analysis_run(&kargo::from_value(run)?)?))
+            .collect::<anyhow::Result<_>>()?;
+        classify::verification(newest, runs.iter().find(|run| Some(&run.name) == newest.analysis_run.as_ref()))
+    };
+    let mut actual = serde_json::to_value(classification)?;
+    // The text is long and repeats the input; cases about it ask for it.
+    if case.get("showText").is_none()
+        && let Some(members) = actual.as_object_mut()
+    {
+        members.remove("text");
+    }
+    Ok(actual)
+}
+
+/// `promotion` -> accepted and refused hints.
+fn hints_case(case: &Value) -> anyhow::Result<Value> {
+    let promotion = objects(case, "promotion")?;
+    let promotion = promotion_snapshot(promotion.first().context("no `promotion`")?)?;
+    let found = hints::examine(&promotion);
+    Ok(json!({ "accepted": found.accepted, "refused": found.refused }))
+}
+
+/// `text`, perhaps `cap` -> the redacted text.
+fn redact_case(case: &Value) -> anyhow::Result<Value> {
+    let text = case.get("text").and_then(Value::as_str).context("no `text`")?;
+    let clean = redact::text(text);
+    Ok(match case.get("cap").and_then(Value::as_u64) {
+        Some(cap) => json!(redact::capped(&clean, usize::try_from(cap)?)),
+        None => json!(clean),
+    })
+}
+
+/// `settings`, `schema` -> `accepted` or `problems`.
+fn settings_case(case: &Value) -> anyhow::Result<Value> {
+    let schema = case.get("schema").context("no `schema`")?;
+    let schema = schema.as_str().map_or_else(|| schema.to_string(), str::to_owned);
+    Ok(match settings::accept(case.get("settings").unwrap_or(&Value::Null), &schema) {
+        Ok(accepted) => json!({ "accepted": accepted }),
+        Err(problems) => json!({ "problems": problems }),
+    })
+}
+
+/// The failure as given, else the one found in `promotion`, else that of the Stage's verification, else a failed
+/// Promotion that is not described further.
+fn failure(case: &Value, stage: &StageSnapshot, promotions: &[PromotionSnapshot]) -> anyhow::Result<Failure> {
+    if let Some(failure) = case.get("failure") {
+        return Ok(serde_json::from_value(failure.clone())?);
+    }
+    if let Some(promotion) = objects(case, "promotion")?.first() {
+        let promotion = promotion_snapshot(promotion)?;
+        return detect::promotion(&promotion).context("`promotion` is no failure");
+    }
+    if let Some(failure) = detect::verification(stage, promotions) {
+        return Ok(failure);
+    }
+    Ok(Failure {
+        id: "0".into(),
+        trigger: Trigger::PromotionFailed,
+        project: stage.project.clone(),
+        stage: stage.name.clone(),
+        stage_uid: Some(stage.uid.clone()),
+        promotion: None,
+        promotion_uid: None,
+        verification: None,
+        at: Timestamp(0),
+        user_abort: None,
+        summary: String::new(),
+    })
+}
+
+fn stage(case: &Value) -> anyhow::Result<StageSnapshot> {
+    let stages = objects(case, "stage")?;
+    let stage = stages.first().context("no `stage`")?;
+    Ok(convert::stage(&kargo::from_value(&with_identity(stage, "Stage"))?)?)
+}
+
+/// All of `promotions`, and `promotion` as well.
+fn promotions(case: &Value) -> anyhow::Result<Vec<PromotionSnapshot>> {
+    let mut found = objects(case, "promotions")?;
+    found.extend(objects(case, "promotion")?);
+    found.iter().map(promotion_snapshot).collect()
+}
+
+fn freight(case: &Value) -> anyhow::Result<Vec<FreightSnapshot>> {
+    let found = objects(case, "freight")?;
+    found
+        .iter()
+        .map(|freight| Ok(convert::freight(&kargo::from_value(&with_identity(freight, "Freight"))?)?))
+        .collect()
+}
+
+fn promotion_snapshot(promotion: &Value) -> anyhow::Result<PromotionSnapshot> {
+    let promotion = kargo::from_value(&with_identity(promotion, "Promotion"))?;
+    Ok(convert::promotion(&promotion, &convert::Reading::default())?)
+}
+
+/// Inline objects need not repeat what every object has.
+fn with_identity(object: &Value, kind: &str) -> Value {
+    let mut object = object.clone();
+    for (key, value) in [("namespace", "shop"), ("name", "prod"), ("uid", "00000000-0000-0000-0000-000000000001")] {
+        if object["metadata"][key].is_null() {
+            object["metadata"][key] = json!(value);
+        }
+    }
+    if kind == "Promotion" && object["spec"]["stage"].is_null() {
+        object["spec"]["stage"] = json!("prod");
+    }
+    object
+}
+
+/// The objects under `key`: one, a list, or captures, each of which may hold several documents.
+fn objects(case: &Value, key: &str) -> anyhow::Result<Vec<Value>> {
+    let given = match case.get(key) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list.clone(),
+        Some(one) => vec![one.clone()],
+    };
+    let mut objects = Vec::new();
+    for one in given {
+        match one.get("capture").and_then(Value::as_str) {
+            Some(path) => objects.extend(captured(path)?),
+            None => objects.push(one),
+        }
+    }
+    Ok(objects)
+}
+
+/// The documents of one capture; a path that begins with `kargo-` names its collection itself.
+fn captured(path: &str) -> anyhow::Result<Vec<Value>> {
+    let collection = if path.starts_with("kargo-") { captures() } else { captures().join("kargo-1.11.2") };
+    let file = collection.join(path);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| format!("`{path}` is no YAML"))?;
+    Ok(documents.into_iter().flat_map(|document| match document {
+        Value::Array(list) => list,
+        one => vec![one],
+    }).collect())
+}
