@@ -190,7 +190,12 @@ fn by_class(class: Class) -> Retryability {
 }
 
 fn user_abort() -> Verdict {
-    Verdict { class: Class::UserAbort, retry: Retryability::Never, fault: FaultDomain::Human, confidence: 100 }
+    Verdict {
+        class: Class::UserAbort,
+        retry: Retryability::Never,
+        fault: FaultDomain::Human,
+        confidence: 100,
+    }
 }
 
 /// A step that failed without an error keeps its Promotion running for ever (failure-strategies.md 0.5).

@@ -130,7 +130,8 @@ impl<'a> Search<'a> {
         match newest.phase {
             Some(VerificationPhase::Successful) => Verdict::Good,
             Some(VerificationPhase::Failed | VerificationPhase::Aborted)
-                if newest.message == VERIFICATION_ABORTED || newest.phase == Some(VerificationPhase::Aborted) =>
+                if newest.message == VERIFICATION_ABORTED
+                    || newest.phase == Some(VerificationPhase::Aborted) =>
             {
                 Verdict::Bad("its newest verification was aborted by a person".to_owned())
             }
@@ -177,7 +178,9 @@ fn target(
     let available = piece.map(|piece| super::is_available(stage, piece, now));
     let because = match available {
         Some(true) => "newest combination whose own verification was Successful",
-        Some(false) => "newest combination whose own verification was Successful, but no longer available here",
+        Some(false) => {
+            "newest combination whose own verification was Successful, but no longer available here"
+        }
         None => "newest combination whose own verification was Successful, but gone",
     };
     RollbackTarget {
