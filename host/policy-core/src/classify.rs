@@ -206,7 +206,8 @@ fn stalled(promotion: &PromotionSnapshot) -> Classification {
         fault: FaultDomain::Environment,
         confidence: 60,
     };
-    found("E8", verdict, &promotion.message, effect::of(promotion, None))
+    let failed = first_failed_step(promotion).map(|step| (step, Class::Stalled));
+    found("E8", verdict, &promotion.message, effect::of(promotion, failed))
 }
 
 /// The beginning and the end of a text that is too long to be matched.
