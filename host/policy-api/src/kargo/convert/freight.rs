@@ -34,12 +34,12 @@ pub fn freight(freight: &Freight) -> Result<FreightSnapshot, ConvertError> {
             .iter()
             .map(|(stage, at)| (name_of(stage), at.since.map(time)))
             .collect(),
-        approved_for: status.approved_for.keys().map(name_of).collect(),
+        approved_for: status.approved_for.keys().map(|stage| name_of(stage)).collect(),
     })
 }
 
-fn name_of(stage: &String) -> StageName {
-    StageName::from(stage.as_str())
+fn name_of(stage: &str) -> StageName {
+    StageName::from(stage)
 }
 
 fn artifacts(freight: &Freight) -> Vec<Artifact> {
