@@ -28,7 +28,8 @@ static BEARER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})").ok());
 
 fn rules() -> Vec<(String, &'static str)> {
-    let value = r#"(?:"[^"]*"|'[^']*'|[^\s&"',;)\]}]+)"#;
+    // What is redacted already ends at its mark, or a second pass would eat what follows it.
+    let value = r#"(?:\*\*\*|"[^"]*"|'[^']*'|[^\s&"',;)\]}]+)"#;
     let rule = |pattern: &str, with| (pattern.to_owned(), with);
     vec![
         rule(
@@ -38,7 +39,7 @@ fn rules() -> Vec<(String, &'static str)> {
         // A user name alone may be a token; `git` is only ever the name that SSH wants.
         rule(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)(git@)?(?:[^/\s?#"]+@)?"#, "${1}${2}\u{0}"),
         rule(
-            r#"(?i)\b((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?[^\s"',;\\]+"#,
+            r#"(?i)\b((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?(?:\*\*\*|[^\s"',;\\]+)"#,
             "${1}***",
         ),
         rule(r"\bgh[pousr]_[A-Za-z0-9]{16,}", MARK),
@@ -53,7 +54,10 @@ fn rules() -> Vec<(String, &'static str)> {
         rule(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*", MARK),
         (format!(r"(?i)\b([a-z0-9_.-]*(?:{SECRET_WORDS})[a-z0-9_]*=){value}"), "${1}***"),
         (format!(r#"(?i)(\\?"[a-z0-9_.-]*(?:{SECRET_WORDS})\\?"\s*:\s*\\?")[^"\\]*"#), "${1}***"),
-        (format!(r"(?i)(^|[\s\[])(--?(?:[a-z0-9-]*-)?(?:{SECRET_WORDS})\s+)[^\s\]-][^\s\]]*"), "${1}${2}***"),
+        (
+            format!(r"(?i)(^|[\s\[])(--?(?:[a-z0-9-]*-)?(?:{SECRET_WORDS})\s+)(?:\*\*\*|[^\s\]-][^\s\]]*)"),
+            "${1}${2}***",
+        ),
     ]
 }
 
