@@ -153,20 +153,16 @@ impl AdmissionServer {
         let listener = TcpListener::bind(self.address)?;
         listener.set_nonblocking(true)?;
         self.address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let CertifiedPair { certificate, key } = self.pair.clone();
-        let tls = runtime.block_on(RustlsConfig::from_pem(certificate.into(), key.into()))?;
+        let tls = RustlsConfig::from_config(Arc::new(tls::server_config(&self.pair)?));
         let app = Router::new().fallback(review).with_state(Arc::clone(&self.judge));
         let handle = Handle::new();
         let stop = handle.clone();
-        let server = {
-            // Wrapping the listener needs the runtime at hand.
-            let _guard = runtime.enter();
-            from_tcp_rustls(listener, tls)?.handle(stop).serve(app.into_make_service())
-        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
             // How it ended is visible to the API server, and to the test by the answers.
-            let _ = runtime.block_on(server);
+            let _ = runtime.block_on(async {
+                from_tcp_rustls(listener, tls)?.handle(stop).serve(app.into_make_service()).await
+            });
         })?;
         Ok((handle, thread))
     }

@@ -61,3 +61,50 @@ impl Drop for Supervised {
         let _ = self.supervisor.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits until the supervisor has noted the program's id.
+    fn pid_of(folder: &Path) -> String {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            let text = std::fs::read_to_string(folder.join("it.pid")).unwrap_or_default();
+            if text.ends_with('\n') {
+                return text.trim().to_owned();
+            }
+            assert!(std::time::Instant::now() < deadline, "the supervisor does not start its program");
+            std::thread::yield_now();
+        }
+    }
+
+    fn runs(pid: &str) -> bool {
+        Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    #[test]
+    fn dropping_ends_the_program_and_removes_its_folder() {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let program = Supervised::start(&folder, "it", Path::new("sleep"), &["1000".to_owned()]).unwrap();
+        let pid = pid_of(&folder);
+        assert!(runs(&pid) && !program.ended());
+        drop(program);
+        assert!(!runs(&pid));
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_program_that_ends_by_itself_is_seen_with_its_words() {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let words = ["-c".to_owned(), "echo one; echo two >&2; exit 3".to_owned()];
+        let program = Supervised::start(&folder, "it", Path::new("sh"), &words).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !program.ended() {
+            assert!(std::time::Instant::now() < deadline, "the end is not noticed");
+            std::thread::yield_now();
+        }
+        assert_eq!(program.tail(1), "it| two\n");
+        assert_eq!(program.log(), "one\ntwo\n");
+    }
+}

@@ -6,6 +6,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +96,19 @@ pub fn key_pair(name: &str) -> Result<(String, String), TlsError> {
     let key =
         KeyPair::generate().map_err(|source| TlsError::Certificate { name: name.to_owned(), source })?;
     Ok((key.serialize_pem(), key.public_key_pem()))
+}
+
+/// What a TLS server on loopback needs to show this certificate; it asks for none in return.
+///
+/// # Errors
+/// When the texts are no certificate and key that belong together.
+pub fn server_config(pair: &CertifiedPair) -> std::io::Result<ServerConfig> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(std::io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(std::io::Error::other)?;
+    let builder = ServerConfig::builder().with_no_client_auth();
+    builder.with_single_cert(chain, key).map_err(std::io::Error::other)
 }
 
 /// Makes ring the process's only source of cryptography. Several crates would like to choose; the first one wins.
