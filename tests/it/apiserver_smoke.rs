@@ -3,6 +3,7 @@
 
 use policy_tests::admission::{Answer, Hook, serve_admission};
 use policy_tests::apiserver::{self, ADMIN, ALICE, ApiServer, MALLORY, REFLOAT, User};
+use policy_tests::{refusal, until};
 use serde_json::{Value, json};
 
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
@@ -39,13 +40,6 @@ fn stage(name: &str) -> anyhow::Result<DynamicObject> {
     }))
 }
 
-fn code_of<T: std::fmt::Debug>(result: Result<T, kube::Error>) -> u16 {
-    match result {
-        Err(kube::Error::Api(status)) => status.code,
-        other => panic!("expected the server to refuse, got {other:?}"),
-    }
-}
-
 #[tokio::test]
 async fn the_audit_log_counts_exactly_the_writes() -> Outcome {
     let server = apiserver::shared().await?;
@@ -64,7 +58,7 @@ async fn the_audit_log_counts_exactly_the_writes() -> Outcome {
     stages.get("prod").await?;
     let broken = object(json!({"apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Stage",
         "metadata": {"name": "x"}, "spec": {"requestedFreight": []}}))?;
-    assert_eq!(code_of(stages.create(&PostParams::default(), &broken).await), 422);
+    assert_eq!(refusal(stages.create(&PostParams::default(), &broken).await)?.code, 422);
 
     let seen = server.audit().since(mark)?.namespace("smoke-count");
     seen.expect(4)?;
@@ -96,7 +90,7 @@ async fn a_user_without_rights_is_refused() -> Outcome {
     let mark = server.audit().mark()?;
     let stages: Api<DynamicObject> =
         Api::namespaced_with(server.client(MALLORY).await?, "smoke-refused", &kargo("Stage"));
-    assert_eq!(code_of(stages.create(&PostParams::default(), &stage("prod")?).await), 403);
+    assert_eq!(refusal(stages.create(&PostParams::default(), &stage("prod")?).await)?.code, 403);
     let seen = server.audit().since(mark)?.by_user(MALLORY).namespace("smoke-refused");
     seen.refused().expect(1)?;
     seen.writes().expect_none()?;
@@ -124,7 +118,7 @@ async fn impersonation_shows_both_names() -> Outcome {
     stages.create(&PostParams::default(), &stage("prod")?).await?;
     let client = server.impersonating(REFLOAT, &User::new(ALICE)).await?;
     let stages: Api<DynamicObject> = Api::namespaced_with(client, "smoke-impersonation", &kargo("Stage"));
-    assert_eq!(code_of(stages.list(&Default::default()).await), 403);
+    assert_eq!(refusal(stages.list(&Default::default()).await)?.code, 403);
 
     let seen = server.audit().since(mark)?.by_user(REFLOAT).namespace("smoke-impersonation");
     seen.writes().as_actor(project).expect(1)?;
@@ -189,7 +183,7 @@ async fn a_webhook_judges_changes_and_can_be_down() -> Outcome {
     let stages: Api<DynamicObject> = Api::namespaced_with(admin, "smoke-webhook", &kargo("Stage"));
     let params = PostParams::default();
     // A registration is in force a moment after it was stored: wait for both to show.
-    policy_tests::until("both hooks answer", || async {
+    until("both hooks answer", || async {
         let dry = PostParams { dry_run: true, field_manager: None };
         let mutated = stages.create(&dry, &stage("good")?).await?.metadata.labels.is_some();
         Ok(mutated && stages.create(&dry, &stage("bad")?).await.is_err())
@@ -197,7 +191,7 @@ async fn a_webhook_judges_changes_and_can_be_down() -> Outcome {
     .await?;
     let created = stages.create(&params, &stage("good")?).await?;
     assert_eq!(created.metadata.labels.expect("set by the hook")["seen-by"], "hook");
-    assert_eq!(code_of(stages.create(&params, &stage("bad")?).await), 500);
+    assert_eq!(refusal(stages.create(&params, &stage("bad")?).await)?.code, 500);
 
     hooks.down();
     let error = stages.create(&params, &stage("other")?).await.expect_err("nobody answers the hook");

@@ -401,3 +401,60 @@ impl Event {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(events: &[Value]) -> Requests {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for event in events {
+            use std::io::Write as _;
+            writeln!(file, "{event}").unwrap();
+        }
+        // A line that the server is still writing.
+        std::io::Write::write_all(&mut file, b"{\"kind\":\"Ev").unwrap();
+        AuditLog::new(file.path().to_owned()).all().unwrap()
+    }
+
+    fn event(verb: &str, code: u16, query: &str) -> Value {
+        json!({
+            "kind": "Event", "stage": "ResponseComplete", "verb": verb,
+            "requestURI": format!("/apis/kargo.akuity.io/v1alpha1/namespaces/p/promotions{query}"),
+            "user": {"username": "u"}, "userAgent": "agent",
+            "objectRef": {"apiGroup": "kargo.akuity.io", "resource": "promotions", "namespace": "p"},
+            "responseStatus": {"code": code}, "requestReceivedTimestamp": "2026-01-02T03:04:05.678901Z",
+        })
+    }
+
+    #[test]
+    fn only_what_may_have_been_stored_is_a_write() {
+        let mut dry_delete = event("delete", 200, "");
+        dry_delete["requestObject"] = json!({"kind": "DeleteOptions", "dryRun": ["All"]});
+        let mut review = event("create", 201, "");
+        review["objectRef"] = json!({"apiGroup": "authorization.k8s.io", "resource": "subjectaccessreviews"});
+        let seen = requests(&[
+            event("create", 201, "?timeout=5s"),
+            event("create", 504, "?timeout=5s"),
+            event("create", 403, ""),
+            event("create", 201, "?timeout=5s&dryRun=All"),
+            event("list", 200, "?limit=500"),
+            dry_delete,
+            review,
+        ]);
+        seen.expect(7).unwrap();
+        seen.writes().expect(2).unwrap();
+        seen.write_attempts().expect(5).unwrap();
+        seen.dry_runs().expect(2).unwrap();
+        seen.refused().expect(1).unwrap();
+    }
+
+    #[test]
+    fn a_watch_counts_once_and_from_its_beginning() {
+        let mut begun = event("watch", 200, "?watch=true");
+        begun["stage"] = json!("ResponseStarted");
+        let refused = event("watch", 403, "?watch=true");
+        let ended = event("watch", 200, "?watch=true");
+        requests(&[begun, ended, refused]).verb("watch").expect(2).unwrap();
+    }
+}

@@ -25,3 +25,15 @@ where
     }
     Ok(())
 }
+
+/// The server's reason for refusing a request.
+///
+/// # Errors
+/// When it did not refuse, or there was no answer at all.
+pub fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> anyhow::Result<Box<kube::core::Status>> {
+    match result {
+        Err(kube::Error::Api(status)) => Ok(status),
+        Err(error) => Err(anyhow::Error::new(error).context("expected a refusal, got no answer")),
+        Ok(answer) => anyhow::bail!("expected a refusal, got {answer:?}"),
+    }
+}
