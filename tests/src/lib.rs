@@ -1,1 +1,39 @@
 //! Test harness: case files, the command line, a real API server with a stand-in for Kargo.
+//! In: cases and binaries. Out: running servers and what was asked of them. Nothing that ships may depend on it.
+
+pub mod admission;
+pub mod apiserver;
+pub mod audit;
+pub mod binaries;
+pub mod crds;
+pub mod process;
+pub mod tls;
+
+/// Waits until `state` says true, asking every 20 ms, for at most 30 seconds: what tests do instead of sleeping.
+///
+/// # Errors
+/// When the time is over, with `what` in the message, or when `state` fails.
+pub async fn until<F, Fut>(what: &str, mut state: F) -> anyhow::Result<()>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = anyhow::Result<bool>>,
+{
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !state().await? {
+        anyhow::ensure!(std::time::Instant::now() < deadline, "waited 30 seconds in vain: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// The server's reason for refusing a request.
+///
+/// # Errors
+/// When it did not refuse, or there was no answer at all.
+pub fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> anyhow::Result<Box<kube::core::Status>> {
+    match result {
+        Err(kube::Error::Api(status)) => Ok(status),
+        Err(error) => Err(anyhow::Error::new(error).context("expected a refusal, got no answer")),
+        Ok(answer) => anyhow::bail!("expected a refusal, got {answer:?}"),
+    }
+}

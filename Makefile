@@ -1,0 +1,42 @@
+# Two commands to know: `make demo` and `make test`. `make help` lists the rest.
+# Each part of `make test` is a target of its own and can be run alone.
+
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+# In this order: what is quick to fail comes before what is slow. Add a part by adding its target and its name.
+TEST_PARTS := wasm-target fmt deny builtins test-binaries lint build cargo-test
+
+.PHONY: help test $(TEST_PARTS)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
+
+test: ## everything that CI checks, with the minutes of each part
+	@MAKE='$(MAKE)' scripts/parts $(TEST_PARTS)
+
+wasm-target: ## make sure that guests can be compiled
+	@scripts/wasm-target
+
+builtins: wasm-target ## compile policies/* to target/builtins/*.wasm
+	@scripts/builtins
+
+test-binaries: ## etcd, kube-apiserver and Kargo's CRDs into the user's cache (first time 4 minutes)
+	@scripts/test-binaries
+
+fmt: ## check the formatting
+	$(CARGO) fmt --all --check
+
+deny: ## check licences, sources and duplicate or banned crates
+	@scripts/cargo-deny check bans licenses sources
+
+# Warnings are denied as an argument of clippy: a changed RUSTFLAGS would compile every dependency again.
+lint: ## clippy with warnings denied
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+# All targets at once, so that features are unified as `cargo test` will want them.
+build: ## compile everything, tests included
+	$(CARGO) build --workspace --all-targets
+
+cargo-test: builtins test-binaries ## all Rust tests
+	$(CARGO) test --workspace
