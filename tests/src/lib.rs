@@ -5,6 +5,8 @@ pub mod admission;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod cases;
+pub mod cli;
 pub mod crds;
 pub mod process;
 pub mod tls;

@@ -1,3 +1,22 @@
-//! Refloat on the command line.
+//! The program `refloat`.
+//!
+//! In: arguments. Out: an exit code. Everything in between is in the modules below.
 
-fn main() {}
+mod args;
+mod commands;
+mod exit;
+mod input;
+mod modules;
+mod output;
+mod printer;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut printer = printer::Printer::standard();
+    let outcome = match args::read(std::env::args_os()) {
+        Ok(command) => commands::run(command, &mut printer),
+        Err(answer) => answer.give(&mut printer),
+    };
+    printer.finish(outcome).into()
+}
