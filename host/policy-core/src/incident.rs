@@ -85,6 +85,25 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
+/// A delivery to a Stage in the last 24 hours, whichever incident asked for it. Comes from the StageRecord, which is
+/// rebuilt from labels of Promotions when it is lost: deleting an Incident gives no new budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Delivery {
+    /// When it was claimed.
+    pub at: Timestamp,
+    /// What it was.
+    pub kind: ActionKind,
+    /// The incident that it belonged to.
+    pub incident: IncidentName,
+    /// Its Promotion, once it was known.
+    #[serde(default)]
+    pub promotion: Option<PromotionName>,
+    /// The Freight that it delivered.
+    #[serde(default)]
+    pub freight: Option<FreightName>,
+}
+
 /// How an incident ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,1 +1,0 @@
-//! Bounds a decision: may refuse or delay, never add.
