@@ -55,6 +55,11 @@ impl CannotRun {
         }
         Self::new(line, help)
     }
+
+    /// The same, with the file that it is about in front.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        Self { line: format!("`{file}`: {}", self.line), ..self }
+    }
 }
 
 /// What every command returns.

@@ -6,7 +6,9 @@ mod args;
 mod commands;
 mod exit;
 mod input;
+mod layout;
 mod modules;
+mod objects;
 mod output;
 mod printer;
 
