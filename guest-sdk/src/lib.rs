@@ -102,3 +102,9 @@ macro_rules! export {
         };
     };
 }
+
+/// The README's examples, so that they compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;
