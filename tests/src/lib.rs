@@ -39,3 +39,5 @@ pub fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> anyhow::Result<Bo
         Ok(answer) => anyhow::bail!("expected a refusal, got {answer:?}"),
     }
 }
+
+pub mod policy_case;
