@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use policy_source::Module;
+
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::input::Place;
-use crate::modules::ModuleRef;
 use crate::printer::Printer;
 
 /// Answers failures in Kargo with policies that are sandboxed WebAssembly components.
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// Print what a Project needs so that policies may act in it.
     #[command(after_help = "Example:\n  refloat enable shop --stage prod | kubectl apply -f -")]
     Enable(EnableArgs),
+    /// Print what has to be applied to run the controller: account, rights, Deployment.
+    #[command(after_help = "Example:\n  refloat install | kubectl apply -f -")]
+    Install(InstallArgs),
     /// Run the controller against a cluster.
     #[command(after_help = "Example:\n  refloat controller --namespace refloat-system")]
     Controller(ControllerArgs),
@@ -96,8 +100,8 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DecideArgs {
     /// A component file or `builtin:NAME`; give it several times for a chain, in order
-    #[arg(long = "module", short, value_name = "MODULE", required = true)]
-    pub(crate) modules: Vec<ModuleRef>,
+    #[arg(long = "module", short, value_name = "MODULE", required = true, value_parser = module)]
+    pub(crate) modules: Vec<Module>,
     /// The failure's context as YAML or JSON, `-` for standard input
     #[arg(long, short, value_name = "FILE")]
     pub(crate) context: Place,
@@ -115,7 +119,8 @@ pub(crate) struct DecideArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
     /// A component file or `builtin:NAME`
-    pub(crate) module: ModuleRef,
+    #[arg(value_parser = module)]
+    pub(crate) module: Module,
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -129,8 +134,8 @@ pub(crate) struct ReplayArgs {
     /// A DecisionRecord as YAML or JSON, `-` for standard input
     pub(crate) record: Place,
     /// The component that decided, for records of modules that are not built in; once per chain entry, in order
-    #[arg(long = "module", short, value_name = "MODULE")]
-    pub(crate) modules: Vec<ModuleRef>,
+    #[arg(long = "module", short, value_name = "MODULE", value_parser = module)]
+    pub(crate) modules: Vec<Module>,
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -155,6 +160,20 @@ pub(crate) struct ClassifyArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CrdsArgs {}
 
+/// Arguments of `install`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallArgs {
+    /// Namespace of the controller; not that of Kargo, which would take its account for one of its own
+    #[arg(long, default_value = "refloat-system", value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Name of the ServiceAccount that is impersonated in each Project
+    #[arg(long, default_value = "refloat", value_name = "NAME")]
+    pub(crate) project_account: String,
+    /// The controller's image [default: the one of this version]
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
 /// Arguments of `enable`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EnableArgs {
@@ -163,15 +182,9 @@ pub(crate) struct EnableArgs {
     /// A Stage that policies may promote to; give it several times. None means that policies can only observe
     #[arg(long = "stage", value_name = "STAGE")]
     pub(crate) stages: Vec<String>,
-    /// Name of the Project's ServiceAccount, the same in all Projects of an installation
+    /// Name of the ServiceAccount that is impersonated in each Project, as the controller was told
     #[arg(long, default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
-    /// Name of the controller's ServiceAccount
-    #[arg(long, default_value = "refloat", value_name = "NAME")]
-    pub(crate) controller: String,
-    /// Namespace of the controller
-    #[arg(long, default_value = "refloat-system", value_name = "NAMESPACE")]
-    pub(crate) namespace: String,
+    pub(crate) project_account: String,
 }
 
 /// Arguments of `controller`. The cluster is that of `KUBECONFIG`, or the one that this runs in.
@@ -213,6 +226,11 @@ pub(crate) struct CompileComponentArgs {
     /// Passed through
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) rest: Vec<OsString>,
+}
+
+/// Every text names a module: what it stands for is looked up later.
+fn module(text: &str) -> Result<Module, std::convert::Infallible> {
+    Ok(Module::parse(text))
 }
 
 /// What is said when there is no command to run.

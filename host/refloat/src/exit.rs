@@ -53,7 +53,11 @@ impl CannotRun {
             }
             source = cause.source();
         }
-        Self::new(line, help)
+        // Some of our libraries bring their advice along, on a line of its own.
+        match line.split_once("\nhelp: ") {
+            Some((line, advice)) => Self::new(line, advice),
+            None => Self::new(line, help),
+        }
     }
 
     /// The same, with the file that it is about in front.

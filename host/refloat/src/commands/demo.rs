@@ -16,12 +16,13 @@ use policy_core::settle::{self, Settled};
 use policy_core::snapshot::{ProjectSnapshot, StageSnapshot};
 use policy_core::time::Timestamp;
 use policy_core::{assemble, detect, explain, plan, settings};
+use policy_source::Module;
 use serde_json::Value;
 
 use crate::args::DemoArgs;
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::layout::Layout;
-use crate::modules::{Loaded, ModuleRef, Modules};
+use crate::modules::{Loaded, Modules};
 use crate::objects::Objects;
 use crate::printer::Printer;
 
@@ -62,7 +63,7 @@ const CAPTURES: &[Capture] = &[
 pub(crate) fn run(args: &DemoArgs, printer: &mut Printer) -> Ended {
     let modules = Modules::open(&args.cache)?;
     let chain: Vec<Loaded> =
-        CHAIN.iter().map(|name| modules.load(&ModuleRef::Builtin((*name).to_owned()))).collect::<Result<_, _>>()?;
+        CHAIN.iter().map(|name| modules.load(&Module::Builtin((*name).to_owned()))).collect::<Result<_, _>>()?;
     printer.answer(&introduction());
     for (position, capture) in CAPTURES.iter().enumerate() {
         let objects = Objects::read(capture.objects, capture.title)?;

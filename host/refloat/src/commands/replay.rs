@@ -3,17 +3,21 @@
 //! In: a DecisionRecord and the components that decided. Out: the same (exit 0), what differs (exit 1), or why it
 //! cannot be made again (exit 2). A component with another digest than the recorded one is said to be another.
 
+use policy_api::crd::DecisionRecord;
+use policy_api::crd::decision_record::EntryRecord;
 use policy_api::record::Record;
 use policy_core::chain::{End, Word};
 use policy_core::context::Context;
-use policy_core::decision::Decision;
+use policy_core::decision::{Answer, Decision};
 use policy_core::explain;
+use policy_core::guest_fault::GuestFault;
+use policy_source::Module;
 
 use crate::args::ReplayArgs;
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::input;
 use crate::layout::Layout;
-use crate::modules::{Loaded, ModuleRef, Modules};
+use crate::modules::{Loaded, Modules};
 use crate::output::{self, Difference, Replayed};
 use crate::printer::Printer;
 
@@ -25,7 +29,7 @@ pub(crate) fn run(args: &ReplayArgs, printer: &mut Printer) -> Ended {
         let line = format!("`{name}` is no DecisionRecord: `kind` says {kind}");
         return Err(CannotRun::new(line, "`kubectl get decisionrecord NAME -o yaml` prints one"));
     }
-    let object = input::checked(value, &name, "DecisionRecord")?;
+    let object: DecisionRecord = input::checked(value, &name, "DecisionRecord")?;
     let record = Record::from_object(&object).map_err(|error| {
         CannotRun::from_error(&error, "get the record again, whole and unedited").in_file(&name)
     })?;
@@ -53,7 +57,7 @@ fn prepare(
     for (position, entry) in record.entries.iter().enumerate() {
         let module = match args.modules.get(position) {
             Some(module) => module.clone(),
-            None if entry.module.starts_with("builtin:") => ModuleRef::from(entry.module.as_str()),
+            None if entry.module.starts_with("builtin:") => Module::parse(&entry.module),
             None => {
                 let line = format!("`{name}` was decided by `{}`, which is not built in", entry.module);
                 return Err(CannotRun::new(line, "give its component with `--module FILE`"));
@@ -75,10 +79,10 @@ fn compare(record: &Record, loaded: &[Loaded], contexts: &[Context]) -> Replayed
         let at = |what: &str| format!("{} of entry `{}`", what, recorded.name);
         differ(&mut differences, at("component"), &recorded.digest, &module.digest.to_string());
         let answer = match &answered.word {
-            Word::Decided(decision) => json(decision),
-            Word::Pass => "pass".to_owned(),
-            Word::Fault(fault) => format!("fault {}: {}", fault.kind.text(), fault.message),
-            Word::Skipped(_) => "skipped".to_owned(),
+            Word::Decided(decision) => json(&Answer::Decide(decision.clone())),
+            Word::Pass => json(&Answer::Pass),
+            Word::Fault(fault) => fault_text(fault),
+            Word::Skipped(_) => String::new(),
         };
         differ(&mut differences, at("answer"), &recorded_answer(record, recorded), &answer);
         if record.engine_id == loaded.first().map(Loaded::engine_id).unwrap_or_default() {
@@ -95,8 +99,21 @@ fn compare(record: &Record, loaded: &[Loaded], contexts: &[Context]) -> Replayed
     Replayed { same: differences.is_empty(), modules: again.modules, decision, differences }
 }
 
-fn json(decision: &Decision) -> String {
-    serde_json::to_string(decision).unwrap_or_default()
+/// What the record keeps of an entry's answer, as one text: nothing for an entry that was skipped.
+fn recorded_answer(record: &Record, entry: &EntryRecord) -> String {
+    match &record.fault {
+        Some((name, fault)) if *name == entry.name => fault_text(fault),
+        Some(_) | None => entry.answer.clone().unwrap_or_default(),
+    }
+}
+
+fn fault_text(fault: &GuestFault) -> String {
+    format!("fault {}: {}", fault.kind.text(), fault.message)
+}
+
+/// The bytes that a record keeps: field order is that of the types.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn differ(differences: &mut Vec<Difference>, what: String, recorded: &str, now: &str) {
