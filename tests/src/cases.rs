@@ -18,7 +18,7 @@ pub type Runner = fn(kind: &str, case: &Value) -> Option<Result<Value, String>>;
 const RUNNERS: &[Runner] = &[cli::run];
 
 /// Folders with a test of their own, because their files are not of this shape.
-const OTHER_SHAPE: &[&str] = &["model"];
+const OTHER_SHAPE: &[&str] = &["model", "policies"];
 
 /// One case file.
 #[derive(Clone, Debug)]
@@ -105,7 +105,8 @@ fn has_why(text: &str) -> bool {
 }
 
 fn parse(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
 fn answer(case: &Value) -> Result<Value, String> {

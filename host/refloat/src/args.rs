@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use policy_controller::steps::Step;
 use policy_source::Module;
 
 use crate::exit::{CannotRun, Ended, Exit};
@@ -82,7 +83,7 @@ pub(crate) enum Output {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CacheArgs {
     /// Folder for compiled components [default: refloat/components in the user's cache folder]
-    #[arg(long, env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
+    #[arg(long = "cache-dir", env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -167,8 +168,8 @@ pub(crate) struct InstallArgs {
     #[arg(long, default_value = "refloat-system", value_name = "NAMESPACE")]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project
-    #[arg(long, default_value = "refloat", value_name = "NAME")]
-    pub(crate) project_account: String,
+    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
+    pub(crate) account: String,
     /// The controller's image [default: the one of this version]
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
@@ -183,24 +184,27 @@ pub(crate) struct EnableArgs {
     #[arg(long = "stage", value_name = "STAGE")]
     pub(crate) stages: Vec<String>,
     /// Name of the ServiceAccount that is impersonated in each Project, as the controller was told
-    #[arg(long, default_value = "refloat", value_name = "NAME")]
-    pub(crate) project_account: String,
+    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
+    pub(crate) account: String,
 }
 
 /// Arguments of `controller`. The cluster is that of `KUBECONFIG`, or the one that this runs in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControllerArgs {
     /// Namespace that this runs in: its Lease and the platform's objects are there
-    #[arg(long, env = "REFLOAT_NAMESPACE", default_value = "refloat-system", value_name = "NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", hide_env_values = true, default_value = "refloat-system", value_name = "NAMESPACE")]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project; policies can do what it may do
-    #[arg(long, env = "REFLOAT_PROJECT_ACCOUNT", default_value = "refloat", value_name = "NAME")]
-    pub(crate) project_account: String,
+    #[arg(long, alias = "project-account", env = "REFLOAT_ACCOUNT", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    pub(crate) account: String,
+    /// A Project to look at; give it several times [default: all Projects]
+    #[arg(long = "project", value_name = "PROJECT")]
+    pub(crate) projects: Vec<String>,
     /// Where `/healthz`, `/readyz` and `/metrics` are served
-    #[arg(long, env = "REFLOAT_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "REFLOAT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
     /// Name of the Lease that says which replica leads
-    #[arg(long, env = "REFLOAT_LEASE", default_value = "refloat", value_name = "NAME")]
+    #[arg(long, env = "REFLOAT_LEASE", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
     pub(crate) lease: String,
     /// Seconds after which a leader that does not renew its Lease is replaced
     #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=300))]
@@ -208,6 +212,12 @@ pub(crate) struct ControllerArgs {
     /// Name of this replica in the Lease [default: the host's name and the process id]
     #[arg(long, env = "REFLOAT_IDENTITY", value_name = "NAME", hide_env_values = true)]
     pub(crate) identity: Option<String>,
+    /// Watch and record, and write nothing to Kargo anywhere: the kill switch of the whole cluster
+    #[arg(long, env = "REFLOAT_STOPPED", hide_env_values = true)]
+    pub(crate) stopped: bool,
+    /// End this process by SIGKILL after a step of handling: for crash tests
+    #[arg(long, hide = true, value_name = "STEP")]
+    pub(crate) kill_after: Option<Step>,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }
@@ -220,12 +230,11 @@ pub(crate) struct CompletionArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// Arguments of `compile-component`: whatever the engine passes to its child.
+/// Arguments of `compile-component`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompileComponentArgs {
-    /// Passed through
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) rest: Vec<OsString>,
+    /// Bytes of memory and seconds of processor time
+    pub(crate) limits: Vec<String>,
 }
 
 /// Every text names a module: what it stands for is looked up later.

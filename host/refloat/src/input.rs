@@ -138,8 +138,9 @@ pub(crate) fn object(place: &Place) -> Result<Value, InputError> {
 
 /// The object in `text`, called `path` in messages.
 pub(crate) fn parse_object(text: &str, path: &str) -> Result<Value, InputError> {
-    // Digits with leading zeros are names and tags (`0755`, a commit), never numbers that we ask for.
-    let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, with_snippet: false };
+    // Digits with leading zeros are names and tags (`0755`, a commit), never numbers that we ask for; `y` and `no` are
+    // texts, as in YAML 1.2.
+    let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, strict_booleans: true, with_snippet: false };
     let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let problem = error.render().lines().next().unwrap_or_default().to_owned();
         InputError::NotYaml { path: path.to_owned(), problem }
@@ -167,10 +168,20 @@ pub(crate) fn checked<T: DeserializeOwned>(value: Value, path: &str, what: &'sta
         let text = error.inner().to_string();
         // serde's texts list what would fit after a comma: that is advice, and goes to the line of advice.
         let (problem, expected) = match text.split_once(", expected ") {
-            Some((problem, expected)) => (problem.to_owned(), format!("expected {expected}")),
+            Some((problem, expected)) => (problem.to_owned(), format!("expected {}", in_words(expected))),
             None => (text, String::new()),
         };
         let field = if field == "." { "the top".to_owned() } else { field };
         InputError::Field { path: path.to_owned(), what, field, problem, expected }
     })
+}
+
+/// Names of Rust's types are no help to people.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "i32" => format!("a whole number from {} to {}", i32::MIN, i32::MAX),
+        other => other.to_owned(),
+    }
 }

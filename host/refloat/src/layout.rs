@@ -6,7 +6,7 @@
 /// Columns of a line: fits the usual terminal and most pages.
 const WIDTH: usize = 96;
 /// Where the text beside a label begins.
-const MARGIN: usize = 13;
+const MARGIN: usize = 14;
 
 /// Text that grows line by line.
 #[derive(Debug, Default)]

@@ -15,10 +15,14 @@ mod printer;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut printer = printer::Printer::standard();
     let outcome = match args::read(std::env::args_os()) {
+        Ok(args::Command::CompileComponent(args)) => return commands::compile_component::run(&args),
+        outcome => outcome,
+    };
+    let mut printer = printer::Printer::standard();
+    let ended = match outcome {
         Ok(command) => commands::run(command, &mut printer),
         Err(answer) => answer.give(&mut printer),
     };
-    printer.finish(outcome).into()
+    printer.finish(ended).into()
 }

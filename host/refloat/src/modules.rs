@@ -26,12 +26,8 @@ impl Modules {
     /// Starts an engine with the default limits, which are those of the controller.
     pub(crate) fn open(args: &CacheArgs) -> Result<Self, CannotRun> {
         let cache = cache_folder(args);
-        let program = std::env::current_exe().map_err(|error| {
-            CannotRun::new(format!("cannot find the program's own file: {error}"), "is `/proc` mounted?")
-        })?;
-        let compiler = Compiler::new(program, ["compile-component"]);
-        let engine = Engine::new(&Limits::default(), &compiler, &cache)
-            .map_err(|error| CannotRun::from_error(&error, "choose another folder with `--cache`"))?;
+        let engine = Engine::new(&Limits::default(), &compiler()?, &cache)
+            .map_err(|error| CannotRun::from_error(&error, "choose another folder with `--cache-dir`"))?;
         Ok(Self { engine })
     }
 
@@ -40,22 +36,28 @@ impl Modules {
         let component = module.load().map_err(|error| CannotRun::from_error(&error, ""))?;
         let started = std::time::Instant::now();
         let policy = self.engine.load(&component.bytes).map_err(|error| {
-            CannotRun::from_error(&error, "`refloat inspect builtin:notify` shows what a policy looks like")
-                .in_file(&module.to_string())
+            CannotRun::from_error(&error, error.help()).in_file(&module.to_string())
         })?;
         Ok(Loaded {
             name: module.to_string(),
             digest: component.digest,
-            size: component.bytes.len(),
             load_milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            engine_id: self.engine.engine_id(),
+            engine_id: self.engine.engine_id().to_owned(),
             policy,
         })
     }
 }
 
-/// `--cache`, else `refloat/components` where the user's caches are, else in the system's folder for such things.
-fn cache_folder(args: &CacheArgs) -> PathBuf {
+/// The child that compiles is this program itself, by its hidden subcommand.
+pub(crate) fn compiler() -> Result<Compiler, CannotRun> {
+    let program = std::env::current_exe().map_err(|error| {
+        CannotRun::new(format!("cannot find the program's own file: {error}"), "is `/proc` mounted?")
+    })?;
+    Ok(Compiler::new(program, ["compile-component".to_owned()]))
+}
+
+/// `--cache-dir`, else `refloat/components` where the user's caches are, else in the system's folder for such things.
+pub(crate) fn cache_folder(args: &CacheArgs) -> PathBuf {
     let own = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = || {
         let home = own("HOME").map(|home| home.join(".cache"));
@@ -70,8 +72,6 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     /// SHA-256 of its bytes.
     pub(crate) digest: Digest,
-    /// Its bytes.
-    pub(crate) size: usize,
     /// How long compiling took, or reading what was compiled before.
     pub(crate) load_milliseconds: u64,
     engine_id: String,
@@ -102,7 +102,8 @@ impl Loaded {
     /// What it thinks of settings that fit its schema.
     pub(crate) fn validate(&self, settings: &Settings) -> Result<(), Vec<Problem>> {
         match self.policy.validate(settings).result {
-            Ok(result) => result,
+            Ok(problems) if problems.is_empty() => Ok(()),
+            Ok(problems) => Err(problems),
             Err(fault) => Err(vec![Problem { path: String::new(), message: fault.message }]),
         }
     }

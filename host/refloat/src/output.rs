@@ -102,8 +102,6 @@ pub(crate) struct Inspected {
     pub(crate) settings: Vec<Setting>,
     /// How long loading took: compiling the first time, reading the cache afterwards.
     pub(crate) load_milliseconds: u64,
-    /// What `describe` cost.
-    pub(crate) describe_fuel: u64,
 }
 
 /// One setting of a policy.

@@ -1,12 +1,17 @@
 //! `refloat compile-component`: the child that compiles one component for the engine, under the engine's limits.
 //!
-//! In: what the engine passes. Out: what the engine reads. Hidden, because only the engine calls it.
+//! In: limits as arguments, a component on standard input. Out: machine code on standard output.
+//! Hidden, because only the engine calls it; it bypasses the printer, because its answer is not text.
+
+use std::process::ExitCode;
+
+use policy_engine::CompileLimits;
 
 use crate::args::CompileComponentArgs;
-use crate::exit::{CannotRun, Ended, Exit};
 
-pub(crate) fn run(args: &CompileComponentArgs) -> Ended {
-    policy_engine::compile_worker(&args.rest)
-        .map(|()| Exit::AsExpected)
-        .map_err(|error| CannotRun::from_error(&error, ""))
+pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
+    match CompileLimits::from_arguments(&args.limits) {
+        Some(limits) => policy_engine::compile_worker(std::io::stdin().lock(), std::io::stdout().lock(), limits),
+        None => ExitCode::FAILURE,
+    }
 }

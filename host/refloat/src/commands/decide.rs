@@ -51,7 +51,7 @@ fn settings_of(
     let (document, place) = match args.settings.get(position) {
         Some(place) => (input::object(place)?, place.name()),
         None if !context.settings.json.is_empty() => return Ok(context.settings.clone()),
-        None => (Value::Object(serde_json::Map::new()), format!("the default settings of {}", module.name)),
+        None => (Value::Object(serde_json::Map::new()), "default settings".to_owned()),
     };
     let settings = settings::accept(&document, &module.manifest().settings_schema)
         .map_err(|problems| super::wrong_settings(&place, &module.name, &problems))?;
@@ -79,7 +79,7 @@ fn answered(said: &Said, module: &Loaded, asking: &Asking<'_>) -> Answered {
         policy: format!("{} {}", module.manifest().name, module.manifest().version),
         digest: module.digest.to_string(),
         word: said.word.clone(),
-        fuel: call.map(|call| call.fuel),
+        fuel: call.map(|call| call.fuel_used),
         log: call.map(|call| call.log.clone()).unwrap_or_default(),
     }
 }

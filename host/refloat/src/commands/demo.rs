@@ -3,9 +3,9 @@
 //! In: the captures in `demo/`, built into the program. Out: for each what was known, what the policies said and why,
 //! what the guardrails made of it and what would be written. Nothing is sent anywhere.
 
-use policy_core::chain::{End, Run, Said};
+use policy_core::chain::{End, Run, Said, Word};
 use policy_core::context::{Context, Mode};
-use policy_core::decision::ActionKind;
+use policy_core::decision::{Action, ActionKind, Decision};
 use policy_core::failure::Failure;
 use policy_core::guardrails::{self, Input, Seen};
 use policy_core::incident::IncidentState;
@@ -24,6 +24,7 @@ use crate::exit::{CannotRun, Ended, Exit};
 use crate::layout::Layout;
 use crate::modules::{Loaded, Modules};
 use crate::objects::Objects;
+use crate::output::Answered;
 use crate::printer::Printer;
 
 /// The chain that every capture is put to.
@@ -106,7 +107,7 @@ fn scene(objects: &Objects) -> Result<Scene<'_>, CannotRun> {
     let broken = |what: &str| CannotRun::new(format!("a built-in capture has no {what}"), "please report this");
     let stage = objects.stages.first().ok_or_else(|| broken("Stage"))?;
     let of_promotions = objects.promotions.iter().filter_map(detect::promotion);
-    let failures = of_promotions.chain(detect::verification(stage));
+    let failures = of_promotions.chain(detect::verification(stage, &objects.promotions));
     let failure = failures.max_by_key(|failure| failure.at).ok_or_else(|| broken("failure"))?;
     let now = failure.at.plus(SECONDS_LATER);
     Ok(Scene {
@@ -173,7 +174,7 @@ fn play(objects: &Objects, chain: &[Loaded], layout: &mut Layout) -> Result<(), 
     for module in chain {
         let none = Value::Object(serde_json::Map::new());
         let settings = settings::accept(&none, &module.manifest().settings_schema)
-            .map_err(|problems| super::wrong_settings("the default settings", &module.name, &problems))?;
+            .map_err(|problems| super::wrong_settings("default settings", &module.name, &problems))?;
         contexts.push(scene.context(&settings));
     }
     let context = contexts.first().cloned().ok_or_else(|| CannotRun::new("the chain is empty", ""))?;
@@ -181,18 +182,39 @@ fn play(objects: &Objects, chain: &[Loaded], layout: &mut Layout) -> Result<(), 
     let decided = super::decide::ask(chain, &contexts);
     let said = decided.modules.iter().enumerate().map(|(entry, one)| (one, Said { entry, word: one.word.clone() }));
     let said: Vec<_> = said.collect();
-    layout.list("policies", said.iter().map(|(one, said)| explain::said(&one.policy, said)));
+    layout.list("policies", words(&said));
     let run = Run { said: said.into_iter().map(|(_, said)| said).collect(), end: decided.end };
     let planned = scene.planned(&context, &run);
     if let End::Decided(decision) = &run.end {
         let pairs = decision.actions.iter().zip(&planned.verdicts);
         layout.list("guardrails", pairs.map(|(action, verdict)| explain::action(action, verdict, scene.now)));
     }
-    layout.list("would write", planned.writes.iter().map(|write| explain::write(write, scene.now)));
+    layout.list("writes", planned.writes.iter().map(|write| explain::write(write, scene.now)));
     if !planned.writes.iter().any(policy_core::write::Write::touches_kargo) {
         layout.labelled("", "nothing in Kargo");
     }
     Ok(())
+}
+
+/// What each entry said; a modifier that takes the proposal over says so instead of repeating it.
+fn words(said: &[(&Answered, Said)]) -> Vec<String> {
+    let mut proposed: Option<&Decision> = None;
+    let mut words = Vec::with_capacity(said.len());
+    for (one, said) in said {
+        words.push(match (&said.word, proposed) {
+            (Word::Decided(decision), Some(before)) if decision.explanation == before.explanation => {
+                let is_new = |action: &&Action| !before.actions.iter().any(|old| old.operation == action.operation);
+                let added: Vec<String> =
+                    decision.actions.iter().filter(is_new).map(|action| action.operation.kind().text()).collect();
+                format!("`{}` agrees, and adds: {}", one.policy, added.join(", "))
+            }
+            (Word::Decided(_) | Word::Pass | Word::Fault(_) | Word::Skipped(_), _) => explain::said(&one.policy, said),
+        });
+        if let Word::Decided(decision) = &said.word {
+            proposed = Some(decision);
+        }
+    }
+    words
 }
 
 fn known(scene: &Scene<'_>, context: &Context, layout: &mut Layout) {

@@ -8,7 +8,7 @@ use policy_core::manifest::Manifest;
 use serde_json::Value;
 
 use crate::args::InspectArgs;
-use crate::exit::{CannotRun, Ended, Exit};
+use crate::exit::{Ended, Exit};
 use crate::layout::Layout;
 use crate::modules::{Loaded, Modules};
 use crate::output::{self, Inspected, Setting};
@@ -16,25 +16,25 @@ use crate::printer::Printer;
 
 pub(crate) fn run(args: &InspectArgs, printer: &mut Printer) -> Ended {
     let module = Modules::open(&args.cache)?.load(&args.module)?;
-    let inspected = inspected(&module)?;
+    let inspected = inspected(&module);
     output::show(args.output, &inspected, printer, human)?;
     Ok(Exit::AsExpected)
 }
 
-fn inspected(module: &Loaded) -> Result<Inspected, CannotRun> {
+fn inspected(module: &Loaded) -> Inspected {
     let manifest = module.manifest();
-    Ok(Inspected {
+    let inspection = module.policy().inspection();
+    Inspected {
         module: module.name.clone(),
         digest: module.digest.to_string(),
-        bytes: module.size,
-        track: module.policy().track().to_string(),
-        imports: module.policy().imports().to_vec(),
-        exports: module.policy().exports().to_vec(),
+        bytes: inspection.size,
+        track: module.policy().track().text().to_owned(),
+        imports: inspection.imports.clone(),
+        exports: inspection.exports.clone(),
         settings: settings(manifest),
         manifest: manifest.clone(),
         load_milliseconds: module.load_milliseconds,
-        describe_fuel: module.policy().describe_fuel(),
-    })
+    }
 }
 
 /// The first level of a settings schema.
@@ -69,7 +69,6 @@ fn human(inspected: &Inspected) -> String {
     layout.labelled("actions", &listed(&actions));
     layout.list("settings", inspected.settings.iter().map(setting_line));
     layout.labelled("loaded in", &format!("{} ms", inspected.load_milliseconds));
-    layout.labelled("fuel", &format!("{} to describe itself", inspected.describe_fuel));
     layout.into_text()
 }
 

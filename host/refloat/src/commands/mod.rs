@@ -3,7 +3,7 @@
 //! In: a [`Command`]. Out: its exit code; answers go through the [`Printer`].
 
 mod classify;
-mod compile_component;
+pub(crate) mod compile_component;
 mod completion;
 mod controller;
 mod crds;
@@ -36,7 +36,7 @@ pub(crate) fn run(command: Command, printer: &mut Printer) -> Ended {
         Command::Enable(args) => crds::enable(&args, printer),
         Command::Controller(args) => controller::run(&args),
         Command::Completion(args) => completion::run(&args, printer),
-        Command::CompileComponent(args) => compile_component::run(&args),
+        Command::CompileComponent(_) => unreachable!("main runs it before there is a printer"),
     }
 }
 
@@ -72,7 +72,7 @@ fn wrong_settings(place: &str, module: &str, problems: &[Problem]) -> CannotRun 
         n => format!(" (and {} more)", n - 1),
     };
     CannotRun::new(
-        format!("{place} does not fit `{module}`: {message} at `{path}`{more}"),
+        format!("`{place}` does not fit `{module}`: {message} at `{path}`{more}"),
         format!("`refloat inspect {module}` lists its settings"),
     )
 }
