@@ -127,7 +127,7 @@ async fn a_policy_that_never_returns_changes_nothing_and_is_named() -> Outcome {
     let module = policy_tests::guests::hostile()?;
     play.cluster_module("loops-for-ever", &module).await?;
     let chain = json!({"chain": [{"name": "loops", "module": {"kind": "ClusterPolicyModule", "name": "loops-for-ever"},
-        "settings": {"behaviour": "loop"}}],
+        "settings": {"do": "loop"}}],
         "allowedActions": policy_tests::guests::HOSTILE_ACTIONS});
     play.policy("loops", &chain).await?;
     let _refloat = play.replica("one", &[])?;

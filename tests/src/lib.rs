@@ -6,11 +6,14 @@ pub mod api_case;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod cases;
+pub mod cli;
 pub mod core_case;
 pub mod crds;
 pub mod guard_case;
 #[cfg(test)]
 mod guard_properties;
+pub mod guests;
 pub mod kargo;
 mod kargo_webhooks;
 pub mod policy_case;
@@ -47,4 +50,3 @@ pub fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> anyhow::Result<Bo
         Ok(answer) => anyhow::bail!("expected a refusal, got {answer:?}"),
     }
 }
-pub mod core_case;
