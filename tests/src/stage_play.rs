@@ -360,26 +360,45 @@ pub fn text(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// Installs our kinds and the controller's own rights, once per server.
+/// Installs our kinds and what `refloat install` prints, once per server.
 async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
     static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     INSTALLED
         .get_or_try_init(|| async {
             crate::crds::apply_text(admin, &policy_api::crds_yaml(), "refloat crds").await?;
-            let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(admin.clone());
-            let namespace = serde_json::from_value(json!({"metadata": {"name": "refloat-system"}}))?;
-            namespaces.create(&PostParams::default(), &namespace).await?;
-            let _ = server;
-            Grant {
-                name: "refloat-controller".to_owned(),
-                namespace: None,
-                user: User::new(REFLOAT),
-                rules: policy_api::rights::controller_rules("refloat"),
+            for object in policy_api::install::objects(&policy_api::install::Install::default()) {
+                if text(&object, "/kind") != "Deployment" {
+                    put(admin, &object).await?;
+                }
             }
-            .apply(admin)
+            let refloat = server.client(REFLOAT).await?;
+            until("the installed rights are in force", || async {
+                let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+                    Api::namespaced(refloat.clone(), "refloat-system");
+                let incidents: Api<DynamicObject> = Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
+                let stages = kube::api::ApiResource { group: "kargo.akuity.io".to_owned(), version: "v1alpha1".to_owned(),
+                    api_version: KARGO.to_owned(), kind: "Stage".to_owned(), plural: "stages".to_owned() };
+                let stages: Api<DynamicObject> = Api::all_with(refloat.clone(), &stages);
+                let few = ListParams::default().limit(1);
+                Ok(leases.get_opt("none").await.is_ok() && incidents.list(&few).await.is_ok() && stages.list(&few).await.is_ok())
+            })
             .await
         })
         .await?;
+    Ok(())
+}
+
+/// Creates an object of the install manifest, whatever its kind.
+async fn put(admin: &Client, object: &Value) -> anyhow::Result<()> {
+    let object: DynamicObject = serde_json::from_value(object.clone())?;
+    let types = object.types.clone().context("a kind")?;
+    let kind = kube::core::GroupVersionKind::try_from(&types)?;
+    let resource = kube::api::ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(admin.clone(), namespace, &resource),
+        None => Api::all_with(admin.clone(), &resource),
+    };
+    api.create(&PostParams::default(), &object).await?;
     Ok(())
 }
 

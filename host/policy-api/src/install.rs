@@ -21,7 +21,7 @@ impl Default for Install {
     fn default() -> Self {
         Self {
             namespace: "refloat-system".to_owned(),
-            image: concat!("ghcr.io/refloat/refloat:v", env!("CARGO_PKG_VERSION")).to_owned(),
+            image: concat!("registry.example.com/refloat/refloat:v", env!("CARGO_PKG_VERSION")).to_owned(),
             account: crate::rights::DEFAULT_ACCOUNT.to_owned(),
         }
     }
@@ -90,22 +90,20 @@ fn cluster_rules(install: &Install) -> Vec<Value> {
         rule("", &["namespaces"], &read),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["get"]),
         rule(OURS, &policies, &read),
-        json!({"apiGroups": [OURS], "resources": policy_status, "verbs": ["get", "update", "patch"]}),
-        rule(OURS, &kept, &["get", "list", "watch", "create", "update", "patch", "delete"]),
-        json!({"apiGroups": [OURS], "resources": kept_status, "verbs": ["get", "update", "patch"]}),
+        json!({"apiGroups": [OURS], "resources": policy_status, "verbs": ["update"]}),
+        rule(OURS, &kept, &["get", "list", "watch", "create"]),
+        json!({"apiGroups": [OURS], "resources": kept_status, "verbs": ["update"]}),
         // Modules in ConfigMaps of Projects. `get` only: nothing is listed, and Secrets are not read at all.
         rule("", &["configmaps"], &["get"]),
-        rule("", &["events"], &["create", "patch"]),
-        rule("events.k8s.io", &["events"], &["create", "patch"]),
-        rule("", &["serviceaccounts"], &["get", "list", "watch"]),
+        rule("", &["events"], &["create"]),
         json!({"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [install.account],
             "verbs": ["impersonate"]}),
-        rule("authorization.k8s.io", &["selfsubjectaccessreviews", "subjectaccessreviews"], &["create"]),
+        rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
     ]
 }
 
 fn own_namespace_rules() -> Vec<Value> {
-    vec![rule("coordination.k8s.io", &["leases"], &["get", "create", "update", "patch"])]
+    vec![rule("coordination.k8s.io", &["leases"], &["get", "create", "update"])]
 }
 
 /// What people get with the cluster's `view`, `edit` and `admin` roles. Policies can be edited; what Refloat keeps can

@@ -110,8 +110,26 @@ fn incident() -> IncidentState {
         claimed: Timestamp(1_790_000_020),
         promotion: None,
         reason: "because".to_owned(),
+        record: "prod-record".to_owned(),
+        send_before: Timestamp(1_790_000_030),
+        n_claims: 2,
+        expect: HoldExpectation::MustNotResume,
         outcome: Outcome::Postponed("G4".to_owned()),
     });
+    state.decided = Some("b".into());
+    state.n_decisions = 7;
+    state.pending = Some(Pending {
+        at: Timestamp(1_790_000_040),
+        action: Action {
+            id: "a1".to_owned(),
+            reason: "because".to_owned(),
+            on_error: OnError::Continue,
+            operation: Operation::Retry { delay_seconds: 30 },
+        },
+        record: "prod-record".to_owned(),
+        seen: Seen { last_promotion: Some("p".into()), collection: Some("c".to_owned()), verification: None },
+    });
+    state.timer = Some(Timer { at: Timestamp(1_790_000_050), cause: "the queue".to_owned() });
     state.decisions.push(PastDecision {
         at_unix_seconds: Timestamp(1_790_000_011),
         trigger: Trigger::Timer,
