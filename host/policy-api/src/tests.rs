@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use policy_core::context::{Context, Mode, Outcome, PastDecision};
-use policy_core::decision::{ActionKind, Decision};
+use policy_core::decision::{Action, ActionKind, Decision, OnError, Operation};
 use policy_core::failure::{Class, Failure, Trigger, UserAbort};
 use policy_core::guest_fault::{GuestFault, GuestFaultKind};
-use policy_core::incident::{Attempt, Closed, IncidentState, Resolution};
+use policy_core::guardrails::Seen;
+use policy_core::incident::{Attempt, Closed, IncidentState, Pending, Resolution, Timer};
 use policy_core::time::Timestamp;
 use policy_core::write::{ActionVerdict, HoldExpectation, Verdict, Write};
 use serde_json::{Value, json};
