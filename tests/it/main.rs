@@ -4,3 +4,4 @@
 mod apiserver_smoke;
 mod kargo_model;
 mod kargo_stand_in;
+mod tidy;

@@ -6,6 +6,8 @@ pub mod api_case;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod cases;
+pub mod cli;
 pub mod core_case;
 pub mod crds;
 pub mod guard_case;

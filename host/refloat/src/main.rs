@@ -1,3 +1,28 @@
-//! Refloat on the command line.
+//! The program `refloat`.
+//!
+//! In: arguments. Out: an exit code. Everything in between is in the modules below.
 
-fn main() {}
+mod args;
+mod commands;
+mod exit;
+mod input;
+mod layout;
+mod modules;
+mod objects;
+mod output;
+mod printer;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match args::read(std::env::args_os()) {
+        Ok(args::Command::CompileComponent(args)) => return commands::compile_component::run(&args),
+        outcome => outcome,
+    };
+    let mut printer = printer::Printer::standard();
+    let ended = match outcome {
+        Ok(command) => commands::run(command, &mut printer),
+        Err(answer) => answer.give(&mut printer),
+    };
+    printer.finish(ended).into()
+}

@@ -1,0 +1,301 @@
+//! What can be typed: the subcommands and their flags, with the texts of `--help`.
+//!
+//! In: the command line. Out: a [`Command`], or the answer to `--help` and to mistakes. Validated, but nothing is
+//! looked up here: no file is opened, no network is asked.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use policy_controller::steps::Step;
+use policy_source::Module;
+
+use crate::exit::{CannotRun, Ended, Exit};
+use crate::input::Place;
+use crate::printer::Printer;
+
+/// Answers failures in Kargo with policies that are sandboxed WebAssembly components.
+///
+/// Exit codes: 0 as expected, 1 differs from what was expected, 2 could not run.
+#[derive(Debug, Parser)]
+#[command(name = "refloat", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One subcommand with its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Play five captured failures of a running Kargo and show what would be done about each.
+    #[command(after_help = "Example:\n  refloat demo")]
+    Demo(DemoArgs),
+    /// Ask policies for their decision on a context, without a cluster.
+    #[command(after_help = "Example:\n  refloat decide --module builtin:retry-transient --context context.yaml")]
+    Decide(DecideArgs),
+    /// Show what a policy component is: contract, imports, exports, manifest and cost.
+    #[command(after_help = "Example:\n  refloat inspect builtin:rollback-last-verified")]
+    Inspect(InspectArgs),
+    /// Make a recorded decision again and compare it byte for byte.
+    #[command(
+        after_help = "Example:\n  kubectl get decisionrecord -n shop NAME -o yaml > record.yaml\n  refloat replay record.yaml"
+    )]
+    Replay(ReplayArgs),
+    /// Say what kind of failure a Promotion or a step's message is.
+    #[command(after_help = "Example:\n  kubectl get promotion -n shop NAME -o yaml | refloat classify -")]
+    Classify(ClassifyArgs),
+    /// Print the CustomResourceDefinitions and the rules that go with them.
+    #[command(after_help = "Example:\n  refloat crds | kubectl apply -f -")]
+    Crds(CrdsArgs),
+    /// Print what a Project needs so that policies may act in it.
+    #[command(after_help = "Example:\n  refloat enable shop --stage prod | kubectl apply -f -")]
+    Enable(EnableArgs),
+    /// Print what has to be applied to run the controller: account, rights, Deployment.
+    #[command(after_help = "Example:\n  refloat install | kubectl apply -f -")]
+    Install(InstallArgs),
+    /// Run the controller against a cluster.
+    #[command(after_help = "Example:\n  refloat controller --namespace refloat-system")]
+    Controller(ControllerArgs),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  refloat completion bash > ~/.local/share/bash-completion/completions/refloat")]
+    Completion(CompletionArgs),
+    /// Compile one component in this process: the engine's own child, not for people.
+    #[command(hide = true)]
+    CompileComponent(CompileComponentArgs),
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Sentences.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// Where compiled components are kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CacheArgs {
+    /// Folder for compiled components [default: refloat/components in the user's cache folder]
+    #[arg(long = "cache-dir", env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Play what was captured from a running Kargo: the only kind of demo so far, and the default
+    #[arg(long)]
+    pub(crate) captured: bool,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Arguments of `decide`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DecideArgs {
+    /// A component file or `builtin:NAME`; give it several times for a chain, in order
+    #[arg(long = "module", short, value_name = "MODULE", required = true, value_parser = module)]
+    pub(crate) modules: Vec<Module>,
+    /// The failure's context as YAML or JSON, `-` for standard input
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) context: Place,
+    /// Settings of the module as YAML or JSON; give it once per module, in the same order [default: the context's]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) settings: Vec<Place>,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A component file or `builtin:NAME`
+    #[arg(value_parser = module)]
+    pub(crate) module: Module,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// A DecisionRecord as YAML or JSON, `-` for standard input
+    pub(crate) record: Place,
+    /// The component that decided, for records of modules that are not built in; once per chain entry, in order
+    #[arg(long = "module", short, value_name = "MODULE", value_parser = module)]
+    pub(crate) modules: Vec<Module>,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Arguments of `classify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClassifyArgs {
+    /// A Promotion as YAML or JSON, or a plain text such as a step's message; `-` for standard input
+    pub(crate) file: Place,
+    /// The kind of step (`uses`) that a plain text comes from, such as `git-push`
+    #[arg(long, value_name = "KIND")]
+    pub(crate) step_kind: Option<String>,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `crds`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CrdsArgs {}
+
+/// Arguments of `install`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallArgs {
+    /// Namespace of the controller; not that of Kargo, which would take its account for one of its own
+    #[arg(long, default_value = "refloat-system", value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Name of the ServiceAccount that is impersonated in each Project
+    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
+    pub(crate) account: String,
+    /// The controller's image [default: the one of this version]
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
+/// Arguments of `enable`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnableArgs {
+    /// The Project
+    pub(crate) project: String,
+    /// A Stage that policies may promote to; give it several times. None means that policies can only observe
+    #[arg(long = "stage", value_name = "STAGE")]
+    pub(crate) stages: Vec<String>,
+    /// Name of the ServiceAccount that is impersonated in each Project, as the controller was told
+    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
+    pub(crate) account: String,
+}
+
+/// Arguments of `controller`. The cluster is that of `KUBECONFIG`, or the one that this runs in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ControllerArgs {
+    /// Namespace that this runs in: its Lease and the platform's objects are there
+    #[arg(long, env = "POD_NAMESPACE", hide_env_values = true, default_value = "refloat-system", value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Name of the ServiceAccount that is impersonated in each Project; policies can do what it may do
+    #[arg(long, alias = "project-account", env = "REFLOAT_ACCOUNT", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    pub(crate) account: String,
+    /// A Project to look at; give it several times [default: all Projects]
+    #[arg(long = "project", value_name = "PROJECT")]
+    pub(crate) projects: Vec<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served
+    #[arg(long, env = "REFLOAT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Name of the Lease that says which replica leads
+    #[arg(long, env = "REFLOAT_LEASE", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    pub(crate) lease: String,
+    /// Seconds after which a leader that does not renew its Lease is replaced
+    #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=300))]
+    pub(crate) lease_seconds: u32,
+    /// Name of this replica in the Lease [default: the host's name and the process id]
+    #[arg(long, env = "REFLOAT_IDENTITY", value_name = "NAME", hide_env_values = true)]
+    pub(crate) identity: Option<String>,
+    /// Watch and record, and write nothing to Kargo anywhere: the kill switch of the whole cluster
+    #[arg(long, env = "REFLOAT_STOPPED", hide_env_values = true)]
+    pub(crate) stopped: bool,
+    /// End this process by SIGKILL after a step of handling: for crash tests
+    #[arg(long, hide = true, value_name = "STEP")]
+    pub(crate) kill_after: Option<Step>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Arguments of `completion`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `compile-component`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompileComponentArgs {
+    /// Bytes of memory and seconds of processor time
+    pub(crate) limits: Vec<String>,
+}
+
+/// Every text names a module: what it stands for is looked up later.
+fn module(text: &str) -> Result<Module, std::convert::Infallible> {
+    Ok(Module::parse(text))
+}
+
+/// What is said when there is no command to run.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// `--help` and `--version`.
+    Asked(String),
+    /// Arguments that make no sense.
+    Mistake(CannotRun),
+}
+
+impl Answer {
+    /// Says it.
+    pub(crate) fn give(self, printer: &mut Printer) -> Ended {
+        match self {
+            Self::Asked(text) => {
+                printer.answer(&text);
+                Ok(Exit::AsExpected)
+            }
+            Self::Mistake(reason) => Err(reason),
+        }
+    }
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// The answer to give instead of running a command.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Answer> {
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Asked(error.to_string()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Answer::Mistake(CannotRun::new("a subcommand is needed", "`refloat --help` lists them"))
+        }
+        _ => Answer::Mistake(mistake(&error)),
+    })
+}
+
+/// clap's texts are paragraphs: the first one is the mistake, its tip is the advice.
+fn mistake(error: &clap::Error) -> CannotRun {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let line = first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
+    let suggestion = match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
+        Some(ContextValue::String(name)) => Some(name.clone()),
+        Some(ContextValue::Strings(names)) => names.first().cloned(),
+        _ => None,
+    };
+    let help = match suggestion {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "the same command with `--help` explains its arguments".to_owned(),
+    };
+    CannotRun::new(line, help)
+}
+
+/// The whole command line, for completion scripts.
+pub(crate) fn definition() -> clap::Command {
+    Arguments::command()
+}

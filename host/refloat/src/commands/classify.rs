@@ -1,0 +1,69 @@
+//! `refloat classify FILE`: what kind of failure a Promotion or a step's message is.
+//!
+//! In: a Promotion as YAML or JSON, or plain text. Out: class, how sure, by which rule, and what steps hinted.
+//! The same functions as in the controller; nothing is looked up in a cluster.
+
+use policy_core::{classify, detect, explain, hints};
+
+use crate::args::ClassifyArgs;
+use crate::exit::{CannotRun, Ended, Exit};
+use crate::input;
+use crate::layout::Layout;
+use crate::objects::Objects;
+use crate::output::{self, Classified};
+use crate::printer::Printer;
+
+pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
+    let text = input::text(&args.file)?;
+    let name = args.file.name();
+    let classified = if is_object(&text) {
+        of_promotion(&text, &name, args)?
+    } else {
+        let read = classify::text(args.step_kind.as_deref(), text.trim_end());
+        Classified { failure: None, classification: Some(read), hints: Vec::new() }
+    };
+    output::show(args.output, &classified, printer, human)?;
+    Ok(Exit::AsExpected)
+}
+
+/// A message of a step never begins like a Kubernetes object; everything else is a message.
+fn is_object(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.starts_with('#') && *line != "---");
+    let first = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
+    first.starts_with(['{', '[']) || text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"))
+}
+
+fn of_promotion(text: &str, name: &str, args: &ClassifyArgs) -> Result<Classified, CannotRun> {
+    if args.step_kind.is_some() {
+        let help = "leave `--step-kind` out: a Promotion says the kinds of its steps";
+        return Err(CannotRun::new(format!("`{name}` is an object, and `--step-kind` is for plain text"), help));
+    }
+    let objects = Objects::read(text, name)?;
+    let [promotion] = objects.promotions.as_slice() else {
+        let n = objects.promotions.len();
+        let line = format!("`{name}` holds {n} Promotions, exactly one is needed");
+        return Err(CannotRun::new(line, "`kubectl get promotion NAME -o yaml` prints one"));
+    };
+    let hints = hints::read(promotion);
+    let failure = detect::promotion(promotion);
+    let classification = failure.is_some().then(|| classify::promotion(promotion, &hints));
+    Ok(Classified { failure, classification, hints })
+}
+
+fn human(classified: &Classified) -> String {
+    let mut layout = Layout::default();
+    if let Some(failure) = &classified.failure {
+        layout.paragraph(&explain::failure(failure));
+    }
+    match &classified.classification {
+        Some(read) => {
+            layout.labelled("class", &explain::classification(read));
+            if !read.text.is_empty() {
+                layout.labelled("text", &explain::line(&read.text));
+            }
+        }
+        None => layout.paragraph("nothing failed: this Promotion is no failure that a policy is asked about"),
+    }
+    layout.list("hint", classified.hints.iter().map(super::hint));
+    layout.into_text()
+}

@@ -1,0 +1,53 @@
+//! `refloat crds`, `refloat install`, `refloat enable`: objects for `kubectl apply -f -`.
+//!
+//! In: names. Out: YAML on standard output. Nothing is applied here: people see what they are about to grant.
+
+use policy_api::install::Install;
+use policy_api::rights::Enable;
+use policy_core::name::{ProjectName, StageName};
+
+use crate::args::{EnableArgs, InstallArgs};
+use crate::exit::{CannotRun, Ended, Exit};
+use crate::printer::Printer;
+
+pub(crate) fn crds(printer: &mut Printer) -> Ended {
+    printer.answer(&policy_api::crds_yaml());
+    Ok(Exit::AsExpected)
+}
+
+pub(crate) fn install(args: &InstallArgs, printer: &mut Printer) -> Ended {
+    check_name("namespace", &args.namespace)?;
+    check_name("account", &args.account)?;
+    let image = args.image.clone().unwrap_or_else(|| Install::default().image);
+    let install = Install { namespace: args.namespace.clone(), image, account: args.account.clone() };
+    printer.answer(&policy_api::install::yaml(&install));
+    Ok(Exit::AsExpected)
+}
+
+pub(crate) fn enable(args: &EnableArgs, printer: &mut Printer) -> Ended {
+    check_name("Project", &args.project)?;
+    check_name("account", &args.account)?;
+    for stage in &args.stages {
+        check_name("Stage", stage)?;
+    }
+    printer.answer(&policy_api::rights::enable_yaml(&Enable {
+        project: ProjectName::new(&args.project),
+        stages: args.stages.iter().map(StageName::new).collect(),
+        account: args.account.clone(),
+    }));
+    Ok(Exit::AsExpected)
+}
+
+/// Kubernetes' rule for names of objects (RFC 1123): a wrong one would be refused by the API server much later.
+fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
+    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let is_fine = name.len() <= 253
+        && is_edge(name.chars().next())
+        && is_edge(name.chars().last())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
+    if is_fine {
+        return Ok(());
+    }
+    let help = "names have lower-case letters, digits, `-` and `.`, and begin and end with a letter or a digit";
+    Err(CannotRun::new(format!("`{name}` is no name for a {what}"), help))
+}

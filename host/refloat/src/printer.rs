@@ -1,0 +1,79 @@
+//! The one place that writes to standard output and standard error.
+//!
+//! In: text. Out: the answer on standard output, talk on standard error. Control characters are taken out, because
+//! texts come from steps, guests and files. A reader that goes away (a closed pipe) is no error.
+
+use std::io::{self, ErrorKind, Write};
+
+use crate::exit::{CannotRun, Ended, Exit};
+
+/// Standard output and standard error.
+pub(crate) struct Printer {
+    answer: Box<dyn Write>,
+    talk: Box<dyn Write>,
+    broken: Option<io::Error>,
+}
+
+impl Printer {
+    /// The real ones.
+    pub(crate) fn standard() -> Self {
+        Self { answer: Box::new(io::stdout().lock()), talk: Box::new(io::stderr().lock()), broken: None }
+    }
+
+    /// One line, or several, of what was asked for.
+    pub(crate) fn answer(&mut self, text: &str) {
+        let written = write_line(&mut self.answer, text);
+        self.keep(written);
+    }
+
+    /// Something beside the answer.
+    pub(crate) fn talk(&mut self, text: &str) {
+        let written = write_line(&mut self.talk, text);
+        self.keep(written);
+    }
+
+    /// Says how it ended and turns it into a code.
+    pub(crate) fn finish(&mut self, ended: Ended) -> Exit {
+        let exit = match ended {
+            Ok(exit) => exit,
+            Err(reason) => {
+                self.complain(&reason);
+                Exit::CouldNotRun
+            }
+        };
+        let flushed = self.answer.flush();
+        self.keep(flushed);
+        match self.broken.take() {
+            Some(error) => {
+                self.complain(&CannotRun::new(format!("cannot write the answer: {error}"), "is the disk full?"));
+                Exit::CouldNotRun
+            }
+            None => exit,
+        }
+    }
+
+    fn complain(&mut self, reason: &CannotRun) {
+        self.talk(&format!("error: {}", one_line(&reason.line)));
+        if !reason.help.is_empty() {
+            self.talk(&format!("help: {}", one_line(&reason.help)));
+        }
+    }
+
+    fn keep(&mut self, written: io::Result<()>) {
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.broken.get_or_insert(error);
+        }
+    }
+}
+
+fn write_line(stream: &mut dyn Write, text: &str) -> io::Result<()> {
+    let shown: String = text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    stream.write_all(shown.as_bytes())?;
+    if shown.ends_with('\n') { Ok(()) } else { stream.write_all(b"\n") }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
