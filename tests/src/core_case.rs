@@ -61,7 +61,9 @@ fn settle_case(case: &Value) -> anyhow::Result<Value> {
 fn target_case(case: &Value) -> anyhow::Result<Value> {
     let (stage, promotions) = (stage(case)?, promotions(case)?);
     let freight = freight(case)?;
-    let now = Timestamp(case.get("now").and_then(Value::as_u64).map(u32::try_from).transpose()?.unwrap_or(u32::MAX));
+    let now = Timestamp(
+        case.get("now").and_then(Value::as_u64).map(u32::try_from).transpose()?.unwrap_or(u32::MAX),
+    );
     let failing = case.get("failing").and_then(Value::as_str).map(FreightName::from);
     let failure = failure(case, &stage, &promotions)?;
     let targets = target::last_good(&failure, failing.as_ref(), &stage, &promotions, &freight, now);
@@ -98,7 +100,10 @@ fn classify_case(case: &Value) -> anyhow::Result<Value> {
             .iter()
             .map(|run| Ok(convert::analysis_run(&kargo::from_value(run)?)?))
             .collect::<anyhow::Result<_>>()?;
-        classify::verification(newest, runs.iter().find(|run| Some(&run.name) == newest.analysis_run.as_ref()))
+        classify::verification(
+            newest,
+            runs.iter().find(|run| Some(&run.name) == newest.analysis_run.as_ref()),
+        )
     };
     let mut actual = serde_json::to_value(classification)?;
     // The text is long and repeats the input; cases about it ask for it.
@@ -195,7 +200,9 @@ fn promotion_snapshot(promotion: &Value) -> anyhow::Result<PromotionSnapshot> {
 /// Inline objects need not repeat what every object has.
 fn with_identity(object: &Value, kind: &str) -> Value {
     let mut object = object.clone();
-    for (key, value) in [("namespace", "shop"), ("name", "prod"), ("uid", "00000000-0000-0000-0000-000000000001")] {
+    for (key, value) in
+        [("namespace", "shop"), ("name", "prod"), ("uid", "00000000-0000-0000-0000-000000000001")]
+    {
         if object["metadata"][key].is_null() {
             object["metadata"][key] = json!(value);
         }
@@ -228,9 +235,125 @@ fn captured(path: &str) -> anyhow::Result<Vec<Value>> {
     let collection = if path.starts_with("kargo-") { captures() } else { captures().join("kargo-1.11.2") };
     let file = collection.join(path);
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| format!("`{path}` is no YAML"))?;
-    Ok(documents.into_iter().flat_map(|document| match document {
-        Value::Array(list) => list,
-        one => vec![one],
-    }).collect())
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(&text).with_context(|| format!("`{path}` is no YAML"))?;
+    Ok(documents
+        .into_iter()
+        .flat_map(|document| match document {
+            Value::Array(list) => list,
+            one => vec![one],
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const AREAS: [&str; 7] = ["detect", "settle", "target", "classify", "hints", "redact", "settings"];
+
+    fn cases() -> Vec<(String, Value)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+        let mut cases = Vec::new();
+        for area in AREAS {
+            for entry in std::fs::read_dir(folder.join(area)).unwrap() {
+                let path = entry.unwrap().path();
+                let text = std::fs::read_to_string(&path).unwrap();
+                let case: Value =
+                    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                cases.push((format!("{area}/{}", path.file_stem().unwrap().display()), case));
+            }
+        }
+        cases.sort_by(|a, b| a.0.cmp(&b.0));
+        cases
+    }
+
+    fn answer(case: &Value) -> Value {
+        run(case["run"].as_str().unwrap(), case).unwrap().unwrap_or_else(|error| json!({ "cannot": error }))
+    }
+
+    #[test]
+    fn the_core_answers_as_the_cases_say() {
+        if let Some(file) = std::env::var_os("CORE_CASES_ANSWERS") {
+            let answers: serde_json::Map<String, Value> =
+                cases().iter().map(|(name, case)| (name.clone(), answer(case))).collect();
+            std::fs::write(file, serde_json::to_string(&answers).unwrap()).unwrap();
+        }
+        let all = cases();
+        let wrong: Vec<String> = all
+            .iter()
+            .filter(|(_, case)| case.get("expect").is_none_or(|expect| *expect != answer(case)))
+            .map(|(name, case)| format!("{name}: {}", answer(case)))
+            .collect();
+        assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), all.len(), wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_row_and_rule_has_a_case() {
+        let mut seen = BTreeSet::new();
+        for (_, case) in cases() {
+            for part in answer(&case)["rule"].as_str().unwrap_or_default().split(['/', '+']) {
+                seen.insert(part.to_owned());
+            }
+        }
+        let rows = classify::rules::all().map(|rule| rule.id).chain(classify::generic::ids());
+        let others = ["E8", "E12", "X1h", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8"];
+        let rows = rows.chain(others);
+        let missing: Vec<&str> = rows.filter(|id| !seen.contains(*id)).collect();
+        assert!(missing.is_empty(), "no case for {missing:?}");
+    }
+
+    /// Labels are one careful engineer's judgement: most must agree, and none may be called repeatable at once that
+    /// needs a change or a person.
+    #[test]
+    fn labelled_step_failures_are_read_as_their_labels_say() {
+        let file = captures().join("kargo-1.11.2-steps/labels.json");
+        let labels: serde_json::Map<String, Value> =
+            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let (mut n, mut n_class, mut n_retry, mut dangerous) = (0, 0, 0, Vec::new());
+        for (name, label) in &labels {
+            let text = |key: &str| label[key].as_str().unwrap_or_default();
+            if text("cls") == "-" || text("phase") == "Running" {
+                continue;
+            }
+            n += 1;
+            let got = serde_json::to_value(classify::text(Some(text("kind")), text("msg"))).unwrap();
+            n_class += usize::from(got["class"] == text("cls"));
+            n_retry += usize::from(got["retryability"] == text("retry"));
+            if matches!(text("retry"), "needs-change" | "never") && got["retryability"] == "now" {
+                dangerous.push(name);
+            }
+        }
+        println!(
+            "{n} labelled: class right {n_class}, retryability right {n_retry}, dangerous {}",
+            dangerous.len()
+        );
+        assert!(dangerous.is_empty(), "{dangerous:?}");
+        assert!(n_class * 100 >= n * 95, "class right in {n_class} of {n}");
+        assert!(n_retry * 100 >= n * 95, "retryability right in {n_retry} of {n}");
+    }
+
+    #[test]
+    fn a_template_hash_of_a_stage_is_that_of_its_promotions() {
+        let mut n = 0;
+        for folder in [
+            "a/fail-step",
+            "a/http-failure-expression",
+            "a/retry-threshold-3",
+            "c/hold-after-failed",
+            "e/failed",
+        ] {
+            let stage = json!({ "stage": { "capture": format!("{folder}/stage.yaml") } });
+            let promotion = json!({ "promotion": { "capture": format!("{folder}/promotion.yaml") } });
+            let stage = super::stage(&stage).unwrap();
+            let promotion = promotions(&promotion).unwrap().remove(0);
+            assert_eq!(stage.template_hash, promotion.template_hash, "{folder}");
+            n += 1;
+        }
+        assert_eq!(n, 5);
+        let with_task = json!({ "stage": { "capture": "a/task-steps/stage.yaml" } });
+        assert_eq!(super::stage(&with_task).unwrap().template_hash, None);
+    }
 }

@@ -49,4 +49,3 @@ pub fn refusal<T: std::fmt::Debug>(result: kube::Result<T>) -> anyhow::Result<Bo
         Ok(answer) => anyhow::bail!("expected a refusal, got {answer:?}"),
     }
 }
-pub mod core_case;

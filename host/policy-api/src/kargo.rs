@@ -16,8 +16,10 @@ mod time;
 
 pub use analysis_run::{AnalysisRun, AnalysisRunStatus, MeasurementText, MetricResult};
 pub use freight::{Chart, Commit, Freight, FreightStatus, GenericArtifact, Image, Since, Verified};
-pub use project::{LabelRequirement, Project, ProjectConfig, ProjectConfigSpec, PromotionPolicyText, SelectorText};
-pub use promotion::{Promotion, PromotionSpec, PromotionStatus, StepText, StepResult, StepRetry};
+pub use project::{
+    LabelRequirement, Project, ProjectConfig, ProjectConfigSpec, PromotionPolicyText, SelectorText,
+};
+pub use promotion::{Promotion, PromotionSpec, PromotionStatus, StepResult, StepRetry, StepText};
 pub use stage::{
     Collection, FreightReference, HealthText, Hold, LastPromotionText, OriginText, PromotionReference,
     PromotionTemplate, RequestText, SourcesText, Stage, StageSpec, StageStatus, TemplateSpec, TemplateStep,
@@ -105,7 +107,10 @@ pub fn from_slice<K: DeserializeOwned>(bytes: &[u8]) -> Result<K, convert::Conve
     })
 }
 
-fn decode_error(object: String, error: &serde_path_to_error::Error<serde_json::Error>) -> convert::ConvertError {
+fn decode_error(
+    object: String,
+    error: &serde_path_to_error::Error<serde_json::Error>,
+) -> convert::ConvertError {
     let path = error.path().to_string();
     convert::ConvertError::Decode { object, path, problem: error.inner().to_string() }
 }

@@ -190,7 +190,12 @@ fn by_class(class: Class) -> Retryability {
 }
 
 fn user_abort() -> Verdict {
-    Verdict { class: Class::UserAbort, retry: Retryability::Never, fault: FaultDomain::Human, confidence: 100 }
+    Verdict {
+        class: Class::UserAbort,
+        retry: Retryability::Never,
+        fault: FaultDomain::Human,
+        confidence: 100,
+    }
 }
 
 /// A step that failed without an error keeps its Promotion running for ever (failure-strategies.md 0.5).
@@ -201,7 +206,8 @@ fn stalled(promotion: &PromotionSnapshot) -> Classification {
         fault: FaultDomain::Environment,
         confidence: 60,
     };
-    found("E8", verdict, &promotion.message, effect::of(promotion, None))
+    let failed = first_failed_step(promotion).map(|step| (step, Class::Stalled));
+    found("E8", verdict, &promotion.message, effect::of(promotion, failed))
 }
 
 /// The beginning and the end of a text that is too long to be matched.
@@ -222,4 +228,57 @@ fn kept(text: &str) -> String {
 /// Whether a step of this kind changes something outside when it succeeds. `None` for kinds that may.
 pub fn mutates(kind: &str) -> Option<bool> {
     effect::mutates(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failed(kind: &str, message: &str) -> PromotionSnapshot {
+        let step = serde_json::json!({ "alias": "a", "kind": kind, "status": "Failed", "message": message });
+        let promotion = serde_json::json!({
+            "project": "shop", "name": "prod.1", "uid": "u", "stage": "prod", "freight": "f",
+            "phase": "Failed", "steps": [step],
+        });
+        serde_json::from_value(promotion).expect("a Promotion")
+    }
+
+    proptest! {
+        /// Whatever a step says about itself, repeating never gets more likely than the rules made it.
+        #[test]
+        fn hints_never_make_repeating_more_likely(
+            kind in prop_oneof![Just("http"), Just("git-push"), Just("acme"), Just("fail")],
+            message in prop_oneof![
+                Just("step \"a\": HTTP (503) response met failure criteria".to_owned()),
+                Just("step \"a\": failed: no".to_owned()),
+                Just("step \"a\": merge conflict".to_owned()),
+                "\\PC{0,40}",
+            ],
+            class in prop_oneof![
+                Just(None), Just(Some(Class::Transient)), Just(Some(Class::Quota)), Just(Some(Class::Auth)),
+                Just(Some(Class::UserAbort)), Just(Some(Class::Unknown)),
+            ],
+            retry in prop_oneof![
+                Just(None), Just(Some(Retryability::Now)), Just(Some(Retryability::AfterDelay)),
+                Just(Some(Retryability::Never)),
+            ],
+        ) {
+            let promotion_failed = failed(kind, &message);
+            let without = promotion(&promotion_failed, &[]);
+            let with = promotion(&promotion_failed, &[StepHint { class, retry, ..StepHint::default() }]);
+            prop_assert!(with.retryability >= without.retryability);
+            prop_assert_eq!(with.effect, without.effect);
+            prop_assert_eq!(with.fault_domain, without.fault_domain);
+        }
+
+        /// No text makes the rules fail, whatever it is.
+        #[test]
+        fn any_text_is_classified(message in "\\PC{0,200}", kind in "[a-z-]{0,12}") {
+            let classification = text(Some(&kind), &message);
+            prop_assert!(classification.text.len() <= MAX_TEXT_BYTES);
+            prop_assert!(classification.confidence_percent <= 100);
+        }
+    }
 }

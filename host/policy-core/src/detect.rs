@@ -34,7 +34,9 @@ pub fn promotion(promotion: &PromotionSnapshot) -> Option<Failure> {
     let (trigger, user_abort) = match promotion.phase? {
         PromotionPhase::Pending | PromotionPhase::Running | PromotionPhase::Succeeded => return None,
         PromotionPhase::Aborted => (Trigger::PromotionAborted, Some(abort_of(promotion))),
-        PromotionPhase::Failed | PromotionPhase::Errored if promotion.is_rollback => (Trigger::RollbackFailed, None),
+        PromotionPhase::Failed | PromotionPhase::Errored if promotion.is_rollback => {
+            (Trigger::RollbackFailed, None)
+        }
         PromotionPhase::Failed => (Trigger::PromotionFailed, None),
         PromotionPhase::Errored => (Trigger::PromotionErrored, None),
     };
@@ -63,12 +65,12 @@ pub fn verification(stage: &StageSnapshot, promotions: &[PromotionSnapshot]) -> 
     let attempt = current.verifications.first()?;
     let delivered_by = delivering(stage, current, promotions);
     let is_rollback = delivered_by.is_some_and(|promotion| promotion.is_rollback);
-    let trigger = match verification_trigger(attempt)? {
-        Trigger::VerificationAborted => Trigger::VerificationAborted,
-        _ if is_rollback => Trigger::RollbackFailed,
-        trigger => trigger,
-    };
-    let user_abort = (trigger == Trigger::VerificationAborted).then(|| UserAbort { actor: attempt.actor.clone() });
+    let own = verification_trigger(attempt)?;
+    // A person's word wins over what the Promotion was for.
+    let trigger =
+        if is_rollback && own != Trigger::VerificationAborted { Trigger::RollbackFailed } else { own };
+    let user_abort =
+        (trigger == Trigger::VerificationAborted).then(|| UserAbort { actor: attempt.actor.clone() });
     // Without Promotions at hand the recorded one is named, as long as it can have delivered anything.
     let recorded = stage.last_promotion.as_ref().filter(|last| last.phase == Some(PromotionPhase::Succeeded));
     let name = delivered_by.map(|promotion| &promotion.name).or(recorded.map(|last| &last.name));
@@ -134,7 +136,9 @@ fn delivering<'a>(
 fn verification_trigger(attempt: &VerificationSnapshot) -> Option<Trigger> {
     match attempt.phase? {
         VerificationPhase::Pending | VerificationPhase::Running | VerificationPhase::Successful => None,
-        VerificationPhase::Failed if attempt.message == VERIFICATION_ABORTED => Some(Trigger::VerificationAborted),
+        VerificationPhase::Failed if attempt.message == VERIFICATION_ABORTED => {
+            Some(Trigger::VerificationAborted)
+        }
         VerificationPhase::Failed => Some(Trigger::VerificationFailed),
         VerificationPhase::Error => Some(Trigger::VerificationError),
         VerificationPhase::Inconclusive => Some(Trigger::VerificationInconclusive),
@@ -144,7 +148,8 @@ fn verification_trigger(attempt: &VerificationSnapshot) -> Option<Trigger> {
 
 /// Who aborted a Promotion: the protected annotation, else what the message says.
 fn abort_of(promotion: &PromotionSnapshot) -> UserAbort {
-    let in_message = promotion.message.strip_prefix(PROMOTION_TERMINATED).map(|actor| redact::capped(actor, 200));
+    let in_message =
+        promotion.message.strip_prefix(PROMOTION_TERMINATED).map(|actor| redact::capped(actor, 200));
     UserAbort { actor: promotion.abort_actor.clone().or(in_message) }
 }
 

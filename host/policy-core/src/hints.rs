@@ -57,7 +57,8 @@ pub fn examine(promotion: &PromotionSnapshot) -> Found {
     for outcome in envelope::read(failed) {
         let hint = outcome.and_then(|pairs| fields::hint(&pairs, failed.finished.or(promotion.finished)));
         let is_good = hint.is_ok();
-        let hint = hint.map(|hint| StepHint { step: failed.alias.clone(), channel: "envelope".to_owned(), ..hint });
+        let hint =
+            hint.map(|hint| StepHint { step: failed.alias.clone(), channel: "envelope".to_owned(), ..hint });
         found.add(hint, &failed.alias, "envelope");
         if is_good {
             break;

@@ -28,14 +28,18 @@ static BEARER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})").ok());
 
 fn rules() -> Vec<(String, &'static str)> {
-    let value = r#"(?:"[^"]*"|'[^']*'|[^\s&"',;)\]}]+)"#;
+    // What is redacted already ends at its mark, or a second pass would eat what follows it.
+    let value = r#"(?:\*\*\*|"[^"]*"|'[^']*'|[^\s&"',;)\]}]+)"#;
     let rule = |pattern: &str, with| (pattern.to_owned(), with);
     vec![
-        rule(r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|\z)", MARK),
+        rule(
+            r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|\z)",
+            MARK,
+        ),
         // A user name alone may be a token; `git` is only ever the name that SSH wants.
         rule(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)(git@)?(?:[^/\s?#"]+@)?"#, "${1}${2}\u{0}"),
         rule(
-            r#"(?i)\b((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?[^\s"',;\\]+"#,
+            r#"(?i)\b((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?(?:\*\*\*|[^\s"',;\\]+)"#,
             "${1}***",
         ),
         rule(r"\bgh[pousr]_[A-Za-z0-9]{16,}", MARK),
@@ -50,7 +54,10 @@ fn rules() -> Vec<(String, &'static str)> {
         rule(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*", MARK),
         (format!(r"(?i)\b([a-z0-9_.-]*(?:{SECRET_WORDS})[a-z0-9_]*=){value}"), "${1}***"),
         (format!(r#"(?i)(\\?"[a-z0-9_.-]*(?:{SECRET_WORDS})\\?"\s*:\s*\\?")[^"\\]*"#), "${1}***"),
-        (format!(r"(?i)(^|[\s\[])(--?(?:[a-z0-9-]*-)?(?:{SECRET_WORDS})\s+)[^\s\]-][^\s\]]*"), "${1}${2}***"),
+        (
+            format!(r"(?i)(^|[\s\[])(--?(?:[a-z0-9-]*-)?(?:{SECRET_WORDS})\s+)(?:\*\*\*|[^\s\]-][^\s\]]*)"),
+            "${1}${2}***",
+        ),
     ]
 }
 
@@ -58,7 +65,11 @@ fn rules() -> Vec<(String, &'static str)> {
 pub fn text(text: &str) -> String {
     let mut text = clean(text);
     for (regex, with) in RULES.iter() {
-        text = if with.contains('\u{0}') { userinfo(regex, &text) } else { regex.replace_all(&text, *with).into_owned() };
+        text = if with.contains('\u{0}') {
+            userinfo(regex, &text)
+        } else {
+            regex.replace_all(&text, *with).into_owned()
+        };
     }
     match BEARER.as_ref() {
         Some(regex) => regex.replace_all(&text, bearer).into_owned(),
@@ -97,7 +108,11 @@ fn clean(text: &str) -> String {
                 }
             }
             '\u{1b}' => skip_escape(&mut characters),
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {}
+            '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => {}
             _ if character.is_control() => {}
             _ => clean.push(character),
         }

@@ -55,11 +55,15 @@ pub enum Scalar {
 pub fn accept(document: &Value, schema: &str) -> Result<Settings, Vec<Problem>> {
     let schema: Value = match serde_json::from_str(schema) {
         Ok(schema) => schema,
-        Err(error) => return Err(vec![problem("", format!("the module's settings schema is no JSON: {error}"))]),
+        Err(error) => {
+            return Err(vec![problem("", format!("the module's settings schema is no JSON: {error}"))]);
+        }
     };
     let validator = match jsonschema::draft202012::options().should_validate_formats(false).build(&schema) {
         Ok(validator) => validator,
-        Err(error) => return Err(vec![problem("", format!("the module's settings schema is wrong: {error}"))]),
+        Err(error) => {
+            return Err(vec![problem("", format!("the module's settings schema is wrong: {error}"))]);
+        }
     };
     let mut settings = match document {
         Value::Null => Value::Object(serde_json::Map::new()),

@@ -46,7 +46,10 @@ impl Cache {
         let file = File::open(&path).ok()?;
         let expected = fs::read(self.path(digest, "tag")).ok()?;
         if self.tag(digest, file).ok()?.verify_slice(&expected).is_err() {
-            tracing::warn!(digest = digest.as_str(), "a compiled component was damaged or foreign, compiling it again");
+            tracing::warn!(
+                digest = digest.as_str(),
+                "a compiled component was damaged or foreign, compiling it again"
+            );
             return None;
         }
         match map(engine, &path) {

@@ -144,7 +144,9 @@ impl Compiler {
             Some(9) => memory,
             // Rust aborts when an allocation fails; threads that cannot be mapped panic.
             Some(6 | 11) => memory,
-            _ if complaint.contains("memory") || complaint.contains("Resource temporarily unavailable") => memory,
+            _ if complaint.contains("memory") || complaint.contains("Resource temporarily unavailable") => {
+                memory
+            }
             signal => LoadError::Compiler {
                 because: format!(
                     "the child ended with status {:?}, signal {signal:?}: {}",
@@ -197,6 +199,7 @@ fn restrict(limits: CompileLimits) -> rustix::io::Result<()> {
     setrlimit(Resource::Core, hard(0))?;
     setrlimit(Resource::As, hard(limits.memory_bytes))?;
     // The soft limit's signal says that it was the processor time; the hard one cannot be caught.
-    let cpu = Rlimit { current: Some(limits.cpu_seconds), maximum: Some(limits.cpu_seconds.saturating_add(1)) };
+    let cpu =
+        Rlimit { current: Some(limits.cpu_seconds), maximum: Some(limits.cpu_seconds.saturating_add(1)) };
     setrlimit(Resource::Cpu, cpu)
 }

@@ -60,7 +60,8 @@ impl Inspection {
             Some(export) => LoadError::NewerTrack { export: export.clone(), spoken: Track::SPOKEN },
             None if self.exports.is_empty() => LoadError::NotAPolicy { exports: "nothing".to_owned() },
             None => {
-                let names: Vec<String> = self.exports.iter().take(5).map(|name| format!("`{name}`")).collect();
+                let names: Vec<String> =
+                    self.exports.iter().take(5).map(|name| format!("`{name}`")).collect();
                 LoadError::NotAPolicy { exports: names.join(", ") }
             }
         }
@@ -218,7 +219,10 @@ impl Walk {
         bound("declarations", self.declarations, DECLARATIONS)
     }
 
-    fn component_imports(&mut self, section: wasmparser::ComponentImportSectionReader<'_>) -> Result<(), Stop> {
+    fn component_imports(
+        &mut self,
+        section: wasmparser::ComponentImportSectionReader<'_>,
+    ) -> Result<(), Stop> {
         self.declare(section.count())?;
         for import in section {
             let import = import?;
@@ -229,7 +233,10 @@ impl Walk {
         Ok(())
     }
 
-    fn component_exports(&mut self, section: wasmparser::ComponentExportSectionReader<'_>) -> Result<(), Stop> {
+    fn component_exports(
+        &mut self,
+        section: wasmparser::ComponentExportSectionReader<'_>,
+    ) -> Result<(), Stop> {
         self.declare(section.count())?;
         for export in section {
             let export = export?;

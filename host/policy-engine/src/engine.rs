@@ -93,7 +93,8 @@ pub(crate) fn running(limits: &Limits) -> Result<(wasmtime::Engine, Allocation),
             // A slot reserves 4 GiB of address space, which `ulimit -v` and some container runtimes refuse.
             tracing::warn!(%error, "no instance pool here, calls will be slower");
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-            let engine = wasmtime::Engine::new(&config).map_err(|error| EngineError::Configure(error.into()))?;
+            let engine =
+                wasmtime::Engine::new(&config).map_err(|error| EngineError::Configure(error.into()))?;
             Ok((engine, Allocation::OnDemand))
         }
     }

@@ -100,9 +100,10 @@ fn kind_of(error: &wasmtime::Error, sandbox: &Sandbox, limits: &Limits) -> (Gues
 
 fn of_trap(trap: Trap, error: &wasmtime::Error, limits: &Limits) -> (GuestFaultKind, String) {
     match trap {
-        Trap::OutOfFuel => {
-            (GuestFaultKind::OutOfFuel, format!("the guest used up its fuel of {} and more for its context", limits.fuel))
-        }
+        Trap::OutOfFuel => (
+            GuestFaultKind::OutOfFuel,
+            format!("the guest used up its fuel: {} and its context's share", limits.fuel),
+        ),
         Trap::Interrupt => {
             let wall = limits.wall.as_millis();
             (GuestFaultKind::Deadline, format!("the guest was still running after {wall} ms"))

@@ -38,7 +38,8 @@ pub struct Limits {
     pub wall: Duration,
     /// A component as it arrives.
     pub component_bytes: usize,
-    /// Calls at the same time; further ones wait for their turn. Each reserves address space, not memory.
+    /// Calls at the same time; further ones wait for their turn. As many as there are processors by default: a call
+    /// only computes, and a call that shares its processor may meet the wall-clock backstop before its fuel ends.
     pub concurrent_calls: u32,
 }
 
@@ -59,9 +60,15 @@ impl Default for Limits {
             log_lines: 1_000,
             wall: Duration::from_secs(1),
             component_bytes: 32 << 20,
-            concurrent_calls: 16,
+            concurrent_calls: processors(),
         }
     }
+}
+
+/// At most 16: each concurrent call reserves 16 GiB of address space.
+fn processors() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(processors).unwrap_or(1).min(16)
 }
 
 impl Limits {
@@ -128,7 +135,12 @@ impl Meter {
 }
 
 impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, now: usize, wanted: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        now: usize,
+        wanted: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let total = self.memory.saturating_add(wanted.saturating_sub(now));
         if total > self.memory_limit {
             return self.deny(Denied::Memory { wanted: total, limit: self.memory_limit });
@@ -140,7 +152,12 @@ impl ResourceLimiter for Meter {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _now: usize, wanted: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _now: usize,
+        wanted: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if wanted > self.table_limit {
             return self.deny(Denied::Table { wanted, limit: self.table_limit });
         }

@@ -127,7 +127,8 @@ impl LoadError {
             Self::Precompiled => "give the `.wasm` file that it was made from".to_owned(),
             Self::NotWasm { .. } => "a policy is a `.wasm` file, made by `refloat build`".to_owned(),
             Self::CoreModule => {
-                "make a component of it: build for `wasm32-wasip2`, or use `wasm-tools component new`".to_owned()
+                "make a component of it: build for `wasm32-wasip2`, or use `wasm-tools component new`"
+                    .to_owned()
             }
             Self::Invalid { .. } | Self::Mismatch { .. } => {
                 format!("build it again with an SDK for {}", Track::SPOKEN)

@@ -120,7 +120,13 @@ impl Engine {
             GuestFaultKind::ContractViolation => LoadError::Manifest { because: fault.message },
             kind => LoadError::Describe { because: format!("{}: {}", kind.text(), fault.message) },
         })?;
-        Ok(Policy { inner: Arc::clone(&self.inner), binding: Arc::from(binding), manifest, inspection, track })
+        Ok(Policy {
+            inner: Arc::clone(&self.inner),
+            binding: Arc::from(binding),
+            manifest,
+            inspection,
+            track,
+        })
     }
 }
 
@@ -141,7 +147,9 @@ impl Inner {
         }
         let code = self.compiler.compile(bytes)?;
         let unusable = |because: String| LoadError::Compiler { because };
-        self.cache.store(digest, &code).map_err(|error| unusable(format!("cannot write to the cache: {error}")))?;
+        self.cache
+            .store(digest, &code)
+            .map_err(|error| unusable(format!("cannot write to the cache: {error}")))?;
         // Our own fresh code that does not load does not fit into the pool: more instances than a call may have.
         self.cache.load(engine, digest).ok_or_else(|| LoadError::OutOfBounds {
             what: "more instances, memories or tables than a call may have".to_owned(),
@@ -223,7 +231,8 @@ impl<T> Call<T> {
     /// Checks the answer; one that does not hold becomes a fault.
     pub(crate) fn checked<U>(self, check: impl FnOnce(T) -> Result<U, Broken>) -> Call<U> {
         let Self { result, fuel_used, fuel_limit, log, memory_peak } = self;
-        let result = result.and_then(|answer| check(answer).map_err(|broken| guest_fault::broken(broken, &log)));
+        let result =
+            result.and_then(|answer| check(answer).map_err(|broken| guest_fault::broken(broken, &log)));
         Call { result, fuel_used, fuel_limit, log, memory_peak }
     }
 }

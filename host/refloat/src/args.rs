@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use policy_controller::steps::Step;
 use policy_source::Module;
 
 use crate::exit::{CannotRun, Ended, Exit};
@@ -83,7 +82,7 @@ pub(crate) enum Output {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CacheArgs {
     /// Folder for compiled components [default: refloat/components in the user's cache folder]
-    #[arg(long = "cache-dir", env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
+    #[arg(long, alias = "cache-dir", env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -168,8 +167,8 @@ pub(crate) struct InstallArgs {
     #[arg(long, default_value = "refloat-system", value_name = "NAMESPACE")]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project
-    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
+    #[arg(long, default_value = "refloat", value_name = "NAME")]
+    pub(crate) project_account: String,
     /// The controller's image [default: the one of this version]
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
@@ -184,8 +183,8 @@ pub(crate) struct EnableArgs {
     #[arg(long = "stage", value_name = "STAGE")]
     pub(crate) stages: Vec<String>,
     /// Name of the ServiceAccount that is impersonated in each Project, as the controller was told
-    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
+    #[arg(long, default_value = "refloat", value_name = "NAME")]
+    pub(crate) project_account: String,
 }
 
 /// Arguments of `controller`. The cluster is that of `KUBECONFIG`, or the one that this runs in.
@@ -195,11 +194,8 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "POD_NAMESPACE", hide_env_values = true, default_value = "refloat-system", value_name = "NAMESPACE")]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project; policies can do what it may do
-    #[arg(long, alias = "project-account", env = "REFLOAT_ACCOUNT", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
-    /// A Project to look at; give it several times [default: all Projects]
-    #[arg(long = "project", value_name = "PROJECT")]
-    pub(crate) projects: Vec<String>,
+    #[arg(long, alias = "account", env = "REFLOAT_PROJECT_ACCOUNT", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    pub(crate) project_account: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served
     #[arg(long, env = "REFLOAT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
@@ -212,12 +208,18 @@ pub(crate) struct ControllerArgs {
     /// Name of this replica in the Lease [default: the host's name and the process id]
     #[arg(long, env = "REFLOAT_IDENTITY", value_name = "NAME", hide_env_values = true)]
     pub(crate) identity: Option<String>,
-    /// Watch and record, and write nothing to Kargo anywhere: the kill switch of the whole cluster
-    #[arg(long, env = "REFLOAT_STOPPED", hide_env_values = true)]
+    /// A kubeconfig file [default: KUBECONFIG, or the Pod's own account]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Look at this Project only; may be repeated [default: all Projects]
+    #[arg(long = "project", value_name = "PROJECT")]
+    pub(crate) projects: Vec<String>,
+    /// Kill switch: see, decide and record, but write nothing to Kargo anywhere
+    #[arg(long, env = "REFLOAT_STOPPED")]
     pub(crate) stopped: bool,
-    /// End this process by SIGKILL after a step of handling: for crash tests
+    /// End this process with SIGKILL after a step of handling a failure: for crash tests
     #[arg(long, hide = true, value_name = "STEP")]
-    pub(crate) kill_after: Option<Step>,
+    pub(crate) kill_after: Option<policy_controller::steps::Step>,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }

@@ -8,14 +8,14 @@ mod freight;
 mod promotion;
 mod stage;
 
-use policy_core::context::{MetricCounts, MetricFacts, Measurement};
+use policy_core::context::{Measurement, MetricCounts, MetricFacts};
 use policy_core::name::{Origin, ProjectName, Uid};
 use policy_core::snapshot::{AnalysisRunSnapshot, ProjectSnapshot, PromotionPolicy, StageSelector};
 use policy_core::time::Timestamp;
 
 use super::stage::OriginText;
 use super::time::Moment;
-use super::{keys, AnalysisRun, MetricResult, ProjectConfig, PromotionPolicyText, SelectorText};
+use super::{AnalysisRun, MetricResult, ProjectConfig, PromotionPolicyText, SelectorText, keys};
 use kube::core::ObjectMeta;
 
 pub use freight::freight;
@@ -148,7 +148,10 @@ fn metric(result: &MetricResult) -> MetricFacts {
 ///
 /// # Errors
 /// When the namespace has no name.
-pub fn project(namespace: &ObjectMeta, config: Option<&ProjectConfig>) -> Result<ProjectSnapshot, ConvertError> {
+pub fn project(
+    namespace: &ObjectMeta,
+    config: Option<&ProjectConfig>,
+) -> Result<ProjectSnapshot, ConvertError> {
     let missing = || ConvertError::Missing { object: "Namespace ?".to_owned(), path: "metadata.name" };
     let name = namespace.name.clone().ok_or_else(missing)?;
     let policies = config.map(|config| config.spec.promotion_policies.as_slice()).unwrap_or_default();
@@ -177,7 +180,9 @@ fn stage_selector(selector: &SelectorText) -> StageSelector {
         name: some(&selector.name),
         match_labels: selector.match_labels.clone(),
         match_expressions: expressions
-            .map(|expression| (expression.key.clone(), expression.operator.clone(), expression.values.clone()))
+            .map(|expression| {
+                (expression.key.clone(), expression.operator.clone(), expression.values.clone())
+            })
             .collect(),
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use kube::core::{NamespaceResourceScope, ObjectMeta};
-use serde::de::IgnoredAny;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::stage::OriginText;
 use super::time::{GoDuration, Moment};

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use kube::core::{ClusterResourceScope, NamespaceResourceScope, ObjectMeta};
-use serde::de::IgnoredAny;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// A Project (`api/v1alpha1/project_types.go`).
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use kube::core::{NamespaceResourceScope, ObjectMeta};
-use serde::de::Deserializer;
 use serde::Deserialize;
+use serde::de::Deserializer;
 use serde_json::Value;
 
 use super::digest;
@@ -77,7 +77,8 @@ pub struct StepRetry {
 impl<'de> Deserialize<'de> for StepText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = Value::deserialize(deserializer)?;
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let alias = text(&value, "as");
         let uses = text(&value, "uses");
         let continue_on_error = value.get("continueOnError").and_then(Value::as_bool).unwrap_or_default();

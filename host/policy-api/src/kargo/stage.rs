@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use kube::core::{NamespaceResourceScope, ObjectMeta};
-use serde::de::IgnoredAny;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::promotion::StepText;

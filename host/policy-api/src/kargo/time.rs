@@ -4,8 +4,8 @@
 //! Fractions of a second are cut off: Kubernetes' own times have none.
 
 use policy_core::time::Timestamp;
-use serde::de::{Deserializer, Error, Unexpected};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected};
 
 /// An RFC 3339 point in time, cut to seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub struct Moment(pub Timestamp);
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || D::Error::invalid_value(Unexpected::Str(&text), &"an RFC 3339 time between 1970 and 2106");
+        let wrong =
+            || D::Error::invalid_value(Unexpected::Str(&text), &"an RFC 3339 time between 1970 and 2106");
         let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
         u32::try_from(time.as_second()).map(|seconds| Self(Timestamp(seconds))).map_err(|_| wrong())
     }
@@ -81,7 +82,8 @@ fn amount(number: &str, unit: u128) -> Option<u128> {
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"a duration such as `1h30m0s`"))
+        Self::parse(&text)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"a duration such as `1h30m0s`"))
     }
 }
 
@@ -102,7 +104,11 @@ mod tests {
             ("0", 0, 0),
         ] {
             let duration = GoDuration::parse(text).expect(text);
-            assert_eq!((duration.seconds_reached(), duration.seconds_required()), (reached, required), "{text}");
+            assert_eq!(
+                (duration.seconds_reached(), duration.seconds_required()),
+                (reached, required),
+                "{text}"
+            );
         }
         for text in ["", "5", "h", "1x", "-1s", "1h ", "s1", "1..5s"] {
             assert_eq!(GoDuration::parse(text), None, "{text:?}");

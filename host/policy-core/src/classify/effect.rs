@@ -10,7 +10,9 @@ use crate::snapshot::{PromotionSnapshot, StepSnapshot};
 /// request may only read, and other people's steps may do anything.
 pub(super) fn mutates(kind: &str) -> Option<bool> {
     match kind {
-        "git-push" | "github-push" | "git-open-pr" | "git-merge-pr" | "argocd-update" | "oci-push" => Some(true),
+        "git-push" | "github-push" | "git-open-pr" | "git-merge-pr" | "argocd-update" | "oci-push" => {
+            Some(true)
+        }
         "http" => None,
         kind if super::unwrap::is_built_in(kind) => Some(false),
         _ => None,

@@ -74,15 +74,18 @@ const AUTH: Verdict = verdict(Class::Auth, Retryability::NeedsChange, FaultDomai
 const CAPABILITY: Verdict = verdict(Class::Capability, Retryability::NeedsChange, FaultDomain::Platform, 95);
 const ARTIFACT: Verdict = verdict(Class::Artifact, Retryability::Never, FaultDomain::Freight, 80);
 const NO_ARTIFACT: Verdict = verdict(Class::NotFound, Retryability::NeedsChange, FaultDomain::Freight, 85);
-const NOT_FOUND: Verdict = verdict(Class::NotFound, Retryability::NeedsChange, FaultDomain::Configuration, 85);
+const NOT_FOUND: Verdict =
+    verdict(Class::NotFound, Retryability::NeedsChange, FaultDomain::Configuration, 85);
 const TRANSIENT: Verdict = verdict(Class::Transient, Retryability::AfterDelay, FaultDomain::Environment, 80);
 const PLATFORM: Verdict = verdict(Class::Transient, Retryability::AfterDelay, FaultDomain::Platform, 80);
 const QUOTA: Verdict = verdict(Class::Quota, Retryability::AfterDelay, FaultDomain::Environment, 80);
-const DENIED: Verdict = verdict(Class::PolicyDenied, Retryability::NeedsChange, FaultDomain::Configuration, 85);
+const DENIED: Verdict =
+    verdict(Class::PolicyDenied, Retryability::NeedsChange, FaultDomain::Configuration, 85);
 const REJECTED: Verdict = verdict(Class::HumanRejected, Retryability::Never, FaultDomain::Human, 95);
 const CONFLICT: Verdict = verdict(Class::Conflict, Retryability::WholeOnly, FaultDomain::Environment, 80);
 const MERGE: Verdict = verdict(Class::MergeConflict, Retryability::WholeOnly, FaultDomain::Environment, 85);
-const DUPLICATE: Verdict = verdict(Class::Conflict, Retryability::NeedsChange, FaultDomain::Configuration, 85);
+const DUPLICATE: Verdict =
+    verdict(Class::Conflict, Retryability::NeedsChange, FaultDomain::Configuration, 85);
 /// The text says where it happened and no more.
 const UNKNOWN: Verdict = verdict(Class::Unknown, Retryability::Unknown, FaultDomain::Unknown, 20);
 
@@ -118,26 +121,120 @@ impl Rule {
 
 /// Texts of the engine itself and of `fail`, before any other row.
 static ENGINE: &[Rule] = &[
-    is("X1", "pkg/promotion/runner/builtin/failer.go:56", r"\Afailed(: |\z)", verdict(Class::PolicyDenied, Retryability::Never, FaultDomain::Configuration, 70)).of(&["fail"]),
-    is("C1", "pkg/promotion/runner/builtin/validation.go:30", r"\A(invalid \S+ config: |could not validate \S+ config|could not convert config into )", CONFIG),
+    is(
+        "X1",
+        "pkg/promotion/runner/builtin/failer.go:56",
+        r"\Afailed(: |\z)",
+        verdict(Class::PolicyDenied, Retryability::Never, FaultDomain::Configuration, 70),
+    )
+    .of(&["fail"]),
+    is(
+        "C1",
+        "pkg/promotion/runner/builtin/validation.go:30",
+        r"\A(invalid \S+ config: |could not validate \S+ config|could not convert config into )",
+        CONFIG,
+    ),
     is("C2", "pkg/promotion/runner/builtin/git_cloner.go:93", r"\Aduplicate checkout alias ", CONFIG),
     is("E1", "pkg/promotion/local_orchestrator.go:133", r#"\Astep kind ".*?" is not registered"#, CAPABILITY),
-    is("E3a", "pkg/promotion/evaluator.go:183", r"(?s)\A(failed to build step context: |error checking if step ).*(connection refused|i/o timeout|etcdserver|Internal error occurred|context deadline exceeded)", PLATFORM),
-    is("E2", "pkg/promotion/local_orchestrator.go:112", r#"\Aerror checking if step ".*?" should be skipped: "#, CONFIG),
-    is("E3", "pkg/promotion/local_orchestrator.go:153", r"\A(failed to build step context: |error pre-processing promotion variable )", CONFIG),
-    is("E4h", "pkg/promotion/local_orchestrator.go:327", r#"\Astep ".*?" timed out after "#, verdict(Class::HumanTimeout, Retryability::WholeOnly, FaultDomain::Human, 75)).of(&["git-wait-for-pr", "git-merge-pr"]),
-    is("A8", "pkg/promotion/local_orchestrator.go:327", r#"\Astep ".*?" timed out after "#, verdict(Class::Timeout, Retryability::AfterDelay, FaultDomain::Unknown, 60)).of(&["argocd-update", "argocd-wait"]),
-    is("E4", "pkg/promotion/local_orchestrator.go:327", r#"\Astep ".*?" timed out after "#, verdict(Class::Timeout, Retryability::AfterDelay, FaultDomain::Unknown, 80)),
-    is("E5", "pkg/promotion/local_orchestrator.go:82", r#"\A(execution canceled: |step ".*?" was canceled due to context cancellation)"#, verdict(Class::Transient, Retryability::Now, FaultDomain::Platform, 85)),
-    is("E6a", "pkg/promotion/local_executor.go:80", r"\Astep panicked: runtime error: index out of range", CONFIG).of(&["yaml-update", "json-update", "toml-update"]),
-    is("E6", "pkg/promotion/local_executor.go:80", r"\Astep panicked: ", verdict(Class::Internal, Retryability::Never, FaultDomain::Platform, 85)),
-    is("E7", "pkg/promotion/local_orchestrator.go:170", r"returned an invalid status|errored: no details provided", verdict(Class::Internal, Retryability::AfterDelay, FaultDomain::Unknown, 50)),
-    is("E9", "pkg/controller/promotions/promotions.go:562", r#"\AFreight ".*?" not found in namespace "#, verdict(Class::NotFound, Retryability::Never, FaultDomain::Human, 95)),
-    is("E10", "pkg/controller/promotions/promotions.go:570", r#"\AFreight ".*?" is not available to (this )?Stage"#, verdict(Class::PolicyDenied, Retryability::NeedsChange, FaultDomain::Configuration, 95)),
-    is("E11", "pkg/controller/promotions/promotions.go:617", r"\Aerror creating working directory: ", PLATFORM),
-    is("E13", "pkg/controller/promotions/promotions.go:459", r"\Aerror updating status: ", verdict(Class::Internal, Retryability::NeedsChange, FaultDomain::Platform, 80)),
-    is("E14", "pkg/controller/promotions/promotions.go:358", r"\A(error finding Stage|could not find Stage )", NOT_FOUND),
-    is("E15", "pkg/webhook/kubernetes/promotion/webhook.go:782", r"is not permitted to (create|update|delete) Promotions? for Stage", verdict(Class::Auth, Retryability::Never, FaultDomain::Configuration, 95)),
+    is(
+        "E3a",
+        "pkg/promotion/evaluator.go:183",
+        r"(?s)\A(failed to build step context: |error checking if step ).*(connection refused|i/o timeout|etcdserver|Internal error occurred|context deadline exceeded)",
+        PLATFORM,
+    ),
+    is(
+        "E2",
+        "pkg/promotion/local_orchestrator.go:112",
+        r#"\Aerror checking if step ".*?" should be skipped: "#,
+        CONFIG,
+    ),
+    is(
+        "E3",
+        "pkg/promotion/local_orchestrator.go:153",
+        r"\A(failed to build step context: |error pre-processing promotion variable )",
+        CONFIG,
+    ),
+    is(
+        "E4h",
+        "pkg/promotion/local_orchestrator.go:327",
+        r#"\Astep ".*?" timed out after "#,
+        verdict(Class::HumanTimeout, Retryability::WholeOnly, FaultDomain::Human, 75),
+    )
+    .of(&["git-wait-for-pr", "git-merge-pr"]),
+    is(
+        "A8",
+        "pkg/promotion/local_orchestrator.go:327",
+        r#"\Astep ".*?" timed out after "#,
+        verdict(Class::Timeout, Retryability::AfterDelay, FaultDomain::Unknown, 60),
+    )
+    .of(&["argocd-update", "argocd-wait"]),
+    is(
+        "E4",
+        "pkg/promotion/local_orchestrator.go:327",
+        r#"\Astep ".*?" timed out after "#,
+        verdict(Class::Timeout, Retryability::AfterDelay, FaultDomain::Unknown, 80),
+    ),
+    is(
+        "E5",
+        "pkg/promotion/local_orchestrator.go:82",
+        r#"\A(execution canceled: |step ".*?" was canceled due to context cancellation)"#,
+        verdict(Class::Transient, Retryability::Now, FaultDomain::Platform, 85),
+    ),
+    is(
+        "E6a",
+        "pkg/promotion/local_executor.go:80",
+        r"\Astep panicked: runtime error: index out of range",
+        CONFIG,
+    )
+    .of(&["yaml-update", "json-update", "toml-update"]),
+    is(
+        "E6",
+        "pkg/promotion/local_executor.go:80",
+        r"\Astep panicked: ",
+        verdict(Class::Internal, Retryability::Never, FaultDomain::Platform, 85),
+    ),
+    is(
+        "E7",
+        "pkg/promotion/local_orchestrator.go:170",
+        r"returned an invalid status|errored: no details provided",
+        verdict(Class::Internal, Retryability::AfterDelay, FaultDomain::Unknown, 50),
+    ),
+    is(
+        "E9",
+        "pkg/controller/promotions/promotions.go:562",
+        r#"\AFreight ".*?" not found in namespace "#,
+        verdict(Class::NotFound, Retryability::Never, FaultDomain::Human, 95),
+    ),
+    is(
+        "E10",
+        "pkg/controller/promotions/promotions.go:570",
+        r#"\AFreight ".*?" is not available to (this )?Stage"#,
+        verdict(Class::PolicyDenied, Retryability::NeedsChange, FaultDomain::Configuration, 95),
+    ),
+    is(
+        "E11",
+        "pkg/controller/promotions/promotions.go:617",
+        r"\Aerror creating working directory: ",
+        PLATFORM,
+    ),
+    is(
+        "E13",
+        "pkg/controller/promotions/promotions.go:459",
+        r"\Aerror updating status: ",
+        verdict(Class::Internal, Retryability::NeedsChange, FaultDomain::Platform, 80),
+    ),
+    is(
+        "E14",
+        "pkg/controller/promotions/promotions.go:358",
+        r"\A(error finding Stage|could not find Stage )",
+        NOT_FOUND,
+    ),
+    is(
+        "E15",
+        "pkg/webhook/kubernetes/promotion/webhook.go:782",
+        r"is not permitted to (create|update|delete) Promotions? for Stage",
+        verdict(Class::Auth, Retryability::Never, FaultDomain::Configuration, 95),
+    ),
 ];
 
 /// Every row in the order in which they are tried.

@@ -101,8 +101,18 @@ mod tests {
         for (message, text, attempts, is_terminal) in [
             ("step \"gate\": failed: no", "failed: no", None, false),
             ("step \"a\" met error threshold of 3: error running step \"a\": boom", "boom", Some(3), false),
-            ("step \"dl\" met error threshold of 1: step \"dl\": HTTP request failed", "HTTP request failed", Some(1), false),
-            ("an unrecoverable error occurred: error running step \"u\": step panicked: x", "step panicked: x", None, true),
+            (
+                "step \"dl\" met error threshold of 1: step \"dl\": HTTP request failed",
+                "HTTP request failed",
+                Some(1),
+                false,
+            ),
+            (
+                "an unrecoverable error occurred: error running step \"u\": step panicked: x",
+                "step panicked: x",
+                None,
+                true,
+            ),
             ("step \"w\" timed out after 3s", "step \"w\" timed out after 3s", None, false),
             ("error running step \"a\": boom; step will be retried", "boom", None, false),
             ("plain", "plain", None, false),

@@ -40,12 +40,12 @@ fn decide(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnapshot>) -> 
             ("V5", verdict(Class::VerificationFailed, Retryability::Never, FaultDomain::Freight, 90))
         }
         Some(VerificationPhase::Error) => of_error(&attempt.message, attempt.analysis_run.is_some(), run),
-        Some(VerificationPhase::Inconclusive) => {
-            ("V7", verdict(Class::VerificationInconclusive, Retryability::AfterDelay, FaultDomain::Unknown, 90))
-        }
-        Some(VerificationPhase::Pending | VerificationPhase::Running | VerificationPhase::Successful) | None => {
-            ("unknown", unknown)
-        }
+        Some(VerificationPhase::Inconclusive) => (
+            "V7",
+            verdict(Class::VerificationInconclusive, Retryability::AfterDelay, FaultDomain::Unknown, 90),
+        ),
+        Some(VerificationPhase::Pending | VerificationPhase::Running | VerificationPhase::Successful)
+        | None => ("unknown", unknown),
     }
 }
 
@@ -58,14 +58,19 @@ fn of_error(message: &str, has_run: bool, run: Option<&AnalysisRunSnapshot>) -> 
     if message.starts_with("error building AnalysisRun") {
         return ("V3", verdict(Class::Config, Retryability::NeedsChange, FaultDomain::Configuration, 90));
     }
-    let is_of_kargo = ["error creating AnalysisRun", "error getting AnalysisRun", "error terminating AnalysisRun"];
+    let is_of_kargo =
+        ["error creating AnalysisRun", "error getting AnalysisRun", "error terminating AnalysisRun"];
     if is_of_kargo.iter().any(|prefix| message.starts_with(prefix)) {
         let nested = generic::find(None, message).map(|generic| *generic.verdict);
-        let otherwise = verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Platform, 60);
+        let otherwise =
+            verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Platform, 60);
         return ("V4", nested.unwrap_or(otherwise));
     }
     if has_run || run.is_some() {
-        return ("V6", verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Environment, 85));
+        return (
+            "V6",
+            verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Environment, 85),
+        );
     }
     ("V8", verdict(Class::VerificationError, Retryability::Unknown, FaultDomain::Unknown, 50))
 }

@@ -77,7 +77,11 @@ fn reason(value: &str) -> Result<String, String> {
     let mut characters = value.chars();
     let begins = characters.next().is_some_and(|first| first.is_ascii_uppercase());
     let goes_on = characters.all(|next| next.is_ascii_uppercase() || next.is_ascii_digit() || next == '_');
-    if begins && goes_on && value.len() <= MAX_REASON { Ok(value.to_owned()) } else { Err(wrong("reason", value)) }
+    if begins && goes_on && value.len() <= MAX_REASON {
+        Ok(value.to_owned())
+    } else {
+        Err(wrong("reason", value))
+    }
 }
 
 /// Seconds, a duration, or an RFC 3339 time in UTC; at most 14 days.
@@ -110,7 +114,8 @@ fn utc(text: &str) -> Option<Timestamp> {
     // Days since 1970-01-01 by counting years from March, so that the leap day comes last.
     let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + day_of_year - 719_468;
+    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + day_of_year
+        - 719_468;
     u32::try_from(days * 86_400 + hour * 3_600 + minute * 60 + second).ok().map(Timestamp)
 }
 

@@ -25,7 +25,8 @@ impl<'a> Shape<'a> {
     /// The schema itself, what it refers to, and what it must match as well.
     fn parts(&self) -> Vec<&'a Value> {
         let mut parts = vec![self.schema];
-        let reference = self.schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
+        let reference =
+            self.schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
         parts.extend(reference.and_then(|pointer| self.root.pointer(pointer)));
         parts.extend(self.schema.get("allOf").and_then(Value::as_array).into_iter().flatten());
         parts
@@ -103,15 +104,18 @@ impl<'a> Shape<'a> {
     pub(super) fn convert(&self, value: &mut Value, path: &str, problems: &mut Vec<Problem>) {
         match value {
             Value::String(text) => {
-                let is_duration =
-                    self.parts().iter().any(|part| part.get("format").and_then(Value::as_str) == Some("duration"));
+                let is_duration = self
+                    .parts()
+                    .iter()
+                    .any(|part| part.get("format").and_then(Value::as_str) == Some("duration"));
                 if !is_duration {
                     return;
                 }
                 match parse_duration(text) {
                     Some(seconds) => *value = Value::from(seconds),
                     None => {
-                        let message = format!("must be a duration such as `90s`, `5m` or `2h30m`, is `{text}`");
+                        let message =
+                            format!("must be a duration such as `90s`, `5m` or `2h30m`, is `{text}`");
                         problems.push(problem(path, message));
                     }
                 }

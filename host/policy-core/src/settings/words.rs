@@ -91,7 +91,8 @@ fn listed(options: &Value) -> String {
 fn known_beside(error: &ValidationError<'_>, schema: &Value) -> String {
     let keyword = error.schema_path().as_str();
     let parent = keyword.rsplit_once('/').map(|(parent, _)| parent).unwrap_or_default();
-    let properties = schema.pointer(parent).and_then(|part| part.get("properties")).and_then(Value::as_object);
+    let properties =
+        schema.pointer(parent).and_then(|part| part.get("properties")).and_then(Value::as_object);
     let names: Vec<String> = properties.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
     names.join(", ")
 }

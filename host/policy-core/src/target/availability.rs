@@ -51,7 +51,8 @@ pub fn candidates(
     now: Timestamp,
 ) -> Vec<(Origin, FreightName)> {
     let newest = |origin: &Origin| {
-        let available = freight.iter().filter(|piece| piece.origin == *origin && is_available(stage, piece, now));
+        let available =
+            freight.iter().filter(|piece| piece.origin == *origin && is_available(stage, piece, now));
         available.max_by(|a, b| (a.discovered, &a.name).cmp(&(b.discovered, &b.name)))
     };
     let origins = stage.requests.iter().map(|request| &request.origin);

@@ -94,6 +94,7 @@ impl<'a> Search<'a> {
         }
         let because = match first_reason {
             Some(reason) => format!("no good combination in the Stage's history: {reason}"),
+            None if self.stage.history.is_empty() => "the Stage has never held any Freight".to_owned(),
             None => "the Stage's history holds nothing but what failed".to_owned(),
         };
         Found::None(because)
@@ -130,7 +131,8 @@ impl<'a> Search<'a> {
         match newest.phase {
             Some(VerificationPhase::Successful) => Verdict::Good,
             Some(VerificationPhase::Failed | VerificationPhase::Aborted)
-                if newest.message == VERIFICATION_ABORTED || newest.phase == Some(VerificationPhase::Aborted) =>
+                if newest.message == VERIFICATION_ABORTED
+                    || newest.phase == Some(VerificationPhase::Aborted) =>
             {
                 Verdict::Bad("its newest verification was aborted by a person".to_owned())
             }
@@ -177,7 +179,9 @@ fn target(
     let available = piece.map(|piece| super::is_available(stage, piece, now));
     let because = match available {
         Some(true) => "newest combination whose own verification was Successful",
-        Some(false) => "newest combination whose own verification was Successful, but no longer available here",
+        Some(false) => {
+            "newest combination whose own verification was Successful, but no longer available here"
+        }
         None => "newest combination whose own verification was Successful, but gone",
     };
     RollbackTarget {

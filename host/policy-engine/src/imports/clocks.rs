@@ -42,7 +42,6 @@ pub(super) fn wall(instance: &mut LinkerInstance<'_, Sandbox>) -> wasmtime::Resu
         let (seconds, nanoseconds) = store.data_mut().clock.wall();
         Ok((Datetime { seconds, nanoseconds },))
     })?;
-    instance.func_wrap("resolution", |_: Store<'_>, (): ()| {
-        Ok((Datetime { seconds: 0, nanoseconds: 1_000 },))
-    })
+    instance
+        .func_wrap("resolution", |_: Store<'_>, (): ()| Ok((Datetime { seconds: 0, nanoseconds: 1_000 },)))
 }

@@ -4,9 +4,7 @@
 //! Nothing waits: a poll moves the virtual clock to the earliest deadline instead.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{
-    ComponentType, LinkerInstance, Lift, Lower, Resource, ResourceType, WasmList,
-};
+use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource, ResourceType, WasmList};
 
 use super::{CALL_COST, amount, charge};
 use crate::sandbox::{Sandbox, Stream};
@@ -43,19 +41,25 @@ pub(super) fn poll(instance: &mut LinkerInstance<'_, Sandbox>) -> wasmtime::Resu
         store.data_mut().pollables.remove(rep);
         Ok(())
     })?;
-    instance.func_wrap("[method]pollable.ready", |mut store: Store<'_>, (this,): (Resource<Pollable>,)| {
-        charge(&mut store, CALL_COST)?;
-        let sandbox = store.data_mut();
-        let now = sandbox.clock.look();
-        Ok((sandbox.pollables.deadline(this.rep()) <= now,))
-    })?;
-    instance.func_wrap("[method]pollable.block", |mut store: Store<'_>, (this,): (Resource<Pollable>,)| {
-        charge(&mut store, CALL_COST)?;
-        let sandbox = store.data_mut();
-        let deadline = sandbox.pollables.deadline(this.rep());
-        sandbox.clock.advance_to(deadline);
-        Ok(())
-    })?;
+    instance.func_wrap(
+        "[method]pollable.ready",
+        |mut store: Store<'_>, (this,): (Resource<Pollable>,)| {
+            charge(&mut store, CALL_COST)?;
+            let sandbox = store.data_mut();
+            let now = sandbox.clock.look();
+            Ok((sandbox.pollables.deadline(this.rep()) <= now,))
+        },
+    )?;
+    instance.func_wrap(
+        "[method]pollable.block",
+        |mut store: Store<'_>, (this,): (Resource<Pollable>,)| {
+            charge(&mut store, CALL_COST)?;
+            let sandbox = store.data_mut();
+            let deadline = sandbox.pollables.deadline(this.rep());
+            sandbox.clock.advance_to(deadline);
+            Ok(())
+        },
+    )?;
     instance.func_wrap("poll", |mut store: Store<'_>, (list,): (Vec<Resource<Pollable>>,)| {
         charge(&mut store, CALL_COST + 10 * amount(list.len()))?;
         if list.is_empty() {
@@ -144,7 +148,8 @@ fn outputs(instance: &mut LinkerInstance<'_, Sandbox>) -> wasmtime::Result<()> {
     for name in ["splice", "blocking-splice"] {
         instance.func_wrap(
             &format!("[method]output-stream.{name}"),
-            |mut store: Store<'_>, (_this, _from, _length): (Resource<OutputStream>, Resource<InputStream>, u64)| {
+            |mut store: Store<'_>,
+             (_this, _from, _length): (Resource<OutputStream>, Resource<InputStream>, u64)| {
                 charge(&mut store, CALL_COST)?;
                 Ok((Err::<u64, _>(StreamError::Closed),))
             },

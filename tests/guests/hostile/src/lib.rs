@@ -46,8 +46,8 @@ impl Guest for Hostile {
             "pass" => Ok(Answer::Pass),
             "error" => Err(PolicyError::Internal("no idea at src/policy.rs:7".into())),
             "answer-5-mib" => decide(vec![accept("a1", "x".repeat(5 << 20))], None),
-            "100k-actions" => {
-                decide((0..100_000).map(|n| accept(&format!("a{n}"), "x".into())).collect(), None)
+            "10k-actions" => {
+                decide((0..10_000).map(|n| accept(&format!("a{n}"), "x".into())).collect(), None)
             }
             "17-actions" => decide((0..17).map(|n| accept(&format!("a{n}"), "x".into())).collect(), None),
             "undeclared" => {

@@ -24,14 +24,22 @@ pub fn freight(freight: &Freight) -> Result<FreightSnapshot, ConvertError> {
         origin: origin(&freight.origin).ok_or_else(missing)?,
         discovered: freight.discovered_at.map(time).or_else(|| created(&freight.metadata)),
         artifacts: artifacts(freight),
-        verified_in: status.verified_in.iter().map(|(stage, at)| (name_of(stage), soak(at.longest_soak))).collect(),
-        currently_in: status.currently_in.iter().map(|(stage, at)| (name_of(stage), at.since.map(time))).collect(),
-        approved_for: status.approved_for.keys().map(name_of).collect(),
+        verified_in: status
+            .verified_in
+            .iter()
+            .map(|(stage, at)| (name_of(stage), soak(at.longest_soak)))
+            .collect(),
+        currently_in: status
+            .currently_in
+            .iter()
+            .map(|(stage, at)| (name_of(stage), at.since.map(time)))
+            .collect(),
+        approved_for: status.approved_for.keys().map(|stage| name_of(stage)).collect(),
     })
 }
 
-fn name_of(stage: &String) -> StageName {
-    StageName::from(stage.as_str())
+fn name_of(stage: &str) -> StageName {
+    StageName::from(stage)
 }
 
 fn artifacts(freight: &Freight) -> Vec<Artifact> {
@@ -40,7 +48,8 @@ fn artifacts(freight: &Freight) -> Vec<Artifact> {
         repository,
         version: version.to_owned(),
     };
-    let commits = freight.commits.iter().map(|commit| artifact("commit", commit.repo_url.clone(), &commit.id));
+    let commits =
+        freight.commits.iter().map(|commit| artifact("commit", commit.repo_url.clone(), &commit.id));
     let images = freight.images.iter().map(|image| {
         // An image subscribed by digest has no tag worth naming.
         let version = if image.tag.is_empty() { &image.digest } else { &image.tag };

@@ -11,7 +11,8 @@ use policy_core::snapshot::{PromotionPhase, PromotionSnapshot, StepSnapshot};
 use serde_json::Value;
 
 use super::{
-    ConvertError, Identity, MAX_OUTPUT_BYTES, Reading, annotation, created, identity, is_ignored, origin, some, time,
+    ConvertError, Identity, MAX_OUTPUT_BYTES, Reading, annotation, created, identity, is_ignored, origin,
+    some, time,
 };
 use crate::kargo::digest::TemplateDigest;
 use crate::kargo::{Promotion, PromotionStatus, StepResult, keys};
@@ -79,7 +80,12 @@ pub(super) fn phase(object: &str, path: &str, word: &str) -> Result<Option<Promo
 /// Who made a Promotion. The webhook sets the annotation for everybody but the control plane and protects it
 /// (`pkg/webhook/kubernetes/promotion/webhook.go`), so its absence means Kargo. Our account alone is not enough to
 /// be us: somebody may use its token by hand, and only our own Promotions carry the incident label.
-fn actor_kind(actor: Option<&str>, labels: &BTreeMap<String, String>, project: &str, account: &str) -> ActorKind {
+fn actor_kind(
+    actor: Option<&str>,
+    labels: &BTreeMap<String, String>,
+    project: &str,
+    account: &str,
+) -> ActorKind {
     let Some(actor) = actor else { return ActorKind::Kargo };
     let ours = format!("kubernetes:system:serviceaccount:{project}:{account}");
     if actor == ours && labels.contains_key(keys::INCIDENT) {
@@ -107,7 +113,9 @@ fn abort_actor(annotation: &str) -> Option<String> {
 
 fn collection(status: &PromotionStatus) -> BTreeMap<Origin, FreightName> {
     let items = status.freight_collection.iter().flat_map(|collection| &collection.items);
-    items.map(|(origin, freight)| (Origin::from(origin.as_str()), FreightName::from(freight.name.as_str()))).collect()
+    items
+        .map(|(origin, freight)| (Origin::from(origin.as_str()), FreightName::from(freight.name.as_str())))
+        .collect()
 }
 
 /// Steps of the spec with what the status says about each; results without a step in the spec come last.

@@ -12,7 +12,9 @@ use policy_core::snapshot::{
 use super::promotion::{default_alias, phase};
 use super::{ConvertError, Identity, annotation, identity, is_ignored, origin, some, time};
 use crate::kargo::digest::TemplateDigest;
-use crate::kargo::stage::{Collection, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText};
+use crate::kargo::stage::{
+    Collection, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
+};
 use crate::kargo::{Stage, keys};
 
 /// Converts a Stage.
@@ -32,7 +34,11 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
         labels: stage.metadata.labels.clone().unwrap_or_default(),
         shard: stage.spec.shard.as_deref().and_then(some),
         requests: stage.spec.requested_freight.iter().filter_map(request).collect(),
-        has_steps: stage.spec.promotion_template.as_ref().is_some_and(|template| !template.spec.steps.is_empty()),
+        has_steps: stage
+            .spec
+            .promotion_template
+            .as_ref()
+            .is_some_and(|template| !template.spec.steps.is_empty()),
         verifies: stage.spec.verification.is_some(),
         template_hash: template_hash(stage),
         health: health(&object, status)?,
@@ -110,7 +116,9 @@ fn collection(object: &str, at: usize, entry: &Collection) -> Result<CollectionS
     Ok(CollectionSnapshot {
         id: entry.id.clone(),
         items: items
-            .map(|(origin, freight)| (Origin::from(origin.as_str()), FreightName::from(freight.name.as_str())))
+            .map(|(origin, freight)| {
+                (Origin::from(origin.as_str()), FreightName::from(freight.name.as_str()))
+            })
             .collect(),
         verifications: attempts
             .map(|(index, attempt)| {

@@ -4,21 +4,33 @@
 //! libraries that Kargo passes on without words of its own.
 
 use super::{
-    ARTIFACT, AUTH, CAPABILITY, CONFIG, DENIED, DUPLICATE, NO_ARTIFACT, NOT_FOUND, PLATFORM, QUOTA, Rule, TRANSIENT,
-    UNKNOWN, is, nested, verdict,
+    ARTIFACT, AUTH, CAPABILITY, CONFIG, DENIED, DUPLICATE, NO_ARTIFACT, NOT_FOUND, PLATFORM, QUOTA, Rule,
+    TRANSIENT, UNKNOWN, is, nested, verdict,
 };
 use crate::failure::{Class, FaultDomain, Retryability};
 
 const FILES: &[&str] = &[
-    "copy", "delete", "tar", "untar", "file-write", "json-parse", "json-update", "toml-parse", "toml-update", "yaml-merge",
-    "yaml-parse", "yaml-update", "hcl-update",
+    "copy",
+    "delete",
+    "tar",
+    "untar",
+    "file-write",
+    "json-parse",
+    "json-update",
+    "toml-parse",
+    "toml-update",
+    "yaml-merge",
+    "yaml-parse",
+    "yaml-update",
+    "hcl-update",
 ];
 const HELM: &[&str] = &["helm-template", "helm-update-chart"];
 const OCI: &[&str] = &["oci-download", "oci-push"];
 const HTTP: &[&str] = &["http", "http-download"];
 
 /// What came was not what was asked for, such as a login page: worth one more try.
-const GARBLED: super::Verdict = verdict(Class::Artifact, Retryability::AfterDelay, FaultDomain::Environment, 70);
+const GARBLED: super::Verdict =
+    verdict(Class::Artifact, Retryability::AfterDelay, FaultDomain::Environment, 70);
 
 pub(super) static RULES: &[Rule] = &[
     is("D1", "-", r"(?i)no space left on device|read-only file system", PLATFORM).of(FILES),
@@ -41,7 +53,7 @@ pub(super) static RULES: &[Rule] = &[
     is("H5", "http_requester.go:388", r"response body size \d+ exceeds limit", CONFIG),
     is("H5h", "http_requester.go:439", r"failed to parse JSON response: ", verdict(Class::Transient, Retryability::AfterDelay, FaultDomain::Environment, 55)).of(HTTP),
     is("H8", "http_downloader.go:152", r"\Aerror building HTTP request: ", CONFIG),
-    is("H7", "http_downloader.go:141", r"\A(file already exists at .* and overwrite is not allowed|download exceeds limit|.{0,80}exceeds maximum allowed size of )", CONFIG),
+    is("H7", "http_downloader.go:141", r"\A(file already exists at .* and overwrite is not allowed|download exceeds limit|layer size \d+ exceeds maximum allowed size of )", CONFIG),
     nested("H9", "http_downloader.go:226", r"\A(failed to read response body: |error building expression context from HTTP response: )", UNKNOWN),
     // OCI
     is("O1", "oci_common.go:60", r"\Afailed to parse (image|source|destination) reference", CONFIG),

@@ -84,7 +84,9 @@ pub(super) fn manifest(manifest: wit::Manifest) -> Lifted<Manifest> {
     let wit::Manifest { name, version, description, role, settings_schema, triggers, actions } = manifest;
     if !is_name(&name) {
         let name = clean(&name, 80);
-        return Err(Broken::contract(format!("`{name}` is no name: lower-case words joined by `-`, at most 63")));
+        return Err(Broken::contract(format!(
+            "`{name}` is no name: lower-case words joined by `-`, at most 63"
+        )));
     }
     let role = match role {
         wit::Role::Decider => Role::Decider,
@@ -94,7 +96,8 @@ pub(super) fn manifest(manifest: wit::Manifest) -> Lifted<Manifest> {
         }
     };
     let settings_schema = document(settings_schema, DOCUMENT_BYTES, "bytes of settings schema")?;
-    let is_object = serde_json::from_str::<serde_json::Value>(&settings_schema).is_ok_and(|it| it.is_object());
+    let is_object =
+        serde_json::from_str::<serde_json::Value>(&settings_schema).is_ok_and(|it| it.is_object());
     if !is_object {
         return Err(Broken::contract("`settings-schema` is not a JSON object"));
     }
@@ -111,7 +114,8 @@ pub(super) fn manifest(manifest: wit::Manifest) -> Lifted<Manifest> {
 
 fn is_name(name: &str) -> bool {
     let word = |part: &str| {
-        !part.is_empty() && part.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
+        !part.is_empty()
+            && part.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
     };
     name.len() <= 63 && name.split('-').all(word)
 }
@@ -147,7 +151,10 @@ fn problem(problem: wit::Problem) -> Problem {
     Problem { path: line(&problem.path), message: line(&problem.message) }
 }
 
-pub(super) fn answer(answer: Result<wit::Answer, wit::PolicyError>, declared: &[ActionKind]) -> Lifted<Answer> {
+pub(super) fn answer(
+    answer: Result<wit::Answer, wit::PolicyError>,
+    declared: &[ActionKind],
+) -> Lifted<Answer> {
     match answer {
         Ok(wit::Answer::Pass) => Ok(Answer::Pass),
         Ok(wit::Answer::Decide(answer)) => Ok(Answer::Decide(decision(answer, declared)?)),
@@ -158,11 +165,16 @@ pub(super) fn answer(answer: Result<wit::Answer, wit::PolicyError>, declared: &[
 fn policy_error(error: wit::PolicyError) -> String {
     match error {
         wit::PolicyError::InvalidSettings(problems) => {
-            let problems: Vec<String> =
-                problems.iter().take(5).map(|it| format!("`{}`: {}", line(&it.path), line(&it.message))).collect();
+            let problems: Vec<String> = problems
+                .iter()
+                .take(5)
+                .map(|it| format!("`{}`: {}", line(&it.path), line(&it.message)))
+                .collect();
             format!("the settings make no sense together: {}", problems.join("; "))
         }
-        wit::PolicyError::Unsupported(text) => format!("the policy does not know this failure: {}", line(&text)),
+        wit::PolicyError::Unsupported(text) => {
+            format!("the policy does not know this failure: {}", line(&text))
+        }
         wit::PolicyError::Internal(text) | wit::PolicyError::Other(text) => line(&text),
     }
 }
@@ -176,7 +188,9 @@ fn decision(decision: wit::DecisionResult, declared: &[ActionKind]) -> Lifted<De
         let kind = action.operation.kind();
         if !declared.contains(&kind) {
             let kind = kind.text();
-            return Err(Broken::contract(format!("the guest answered `{kind}`, which its manifest does not declare")));
+            return Err(Broken::contract(format!(
+                "the guest answered `{kind}`, which its manifest does not declare"
+            )));
         }
         if action.id.is_empty() || !ids.insert(action.id.as_str()) {
             return Err(Broken::contract(format!("action id `{}` is empty or not unique", action.id)));
@@ -209,7 +223,9 @@ fn operation(operation: wit::OperationResult) -> Lifted<Operation> {
     use wit::OperationResult as Wit;
     Ok(match operation {
         Wit::Retry(it) => Operation::Retry { delay_seconds: it.delay_seconds },
-        Wit::Rollback(it) => Operation::Rollback { target: selector(it.target), origin: maybe_line(it.origin) },
+        Wit::Rollback(it) => {
+            Operation::Rollback { target: selector(it.target), origin: maybe_line(it.origin) }
+        }
         Wit::Wait(it) => Operation::Wait { seconds: it.seconds, cause: line(&it.cause) },
         Wit::Notify(it) => Operation::Notify(message(it)),
         Wit::EmitEvent(it) => Operation::EmitEvent { reason: line(&it.reason), note: line(&it.note) },
@@ -230,10 +246,9 @@ fn operation(operation: wit::OperationResult) -> Lifted<Operation> {
         Wit::Hold(it) => {
             Operation::Hold { origin: maybe_line(it.origin), until_unix_seconds: it.until_unix_seconds }
         }
-        Wit::RunRecovery(it) => Operation::RunRecovery {
-            name: line(&it.name),
-            parameters: pairs(it.parameters, "parameters")?,
-        },
+        Wit::RunRecovery(it) => {
+            Operation::RunRecovery { name: line(&it.name), parameters: pairs(it.parameters, "parameters")? }
+        }
         Wit::Custom(it) => Operation::Custom {
             kind: line(&it.kind),
             json: document(it.json, DOCUMENT_BYTES, "bytes of parameters")?,

@@ -13,10 +13,8 @@ use policy_core::failure;
 use policy_core::settings::{Scalar, Settings};
 use policy_core::time::Timestamp;
 
-use super::cases::{
-    actor_kind, class, effect, fault_domain, health, mode, retryability, trigger,
-};
 use super::bindings::exports::refloat::failure_policy::policy as wit;
+use super::cases::{actor_kind, class, effect, fault_domain, health, mode, retryability, trigger};
 
 /// What one element of a list counts beside its texts.
 const ELEMENT_BYTES: usize = 8;
