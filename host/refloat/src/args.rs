@@ -33,7 +33,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  refloat demo")]
     Demo(DemoArgs),
     /// Ask policies for their decision on a context, without a cluster.
-    #[command(after_help = "Example:\n  refloat decide --module builtin:retry-transient --context context.yaml")]
+    #[command(
+        after_help = "Example:\n  refloat decide --module builtin:retry-transient --context context.yaml"
+    )]
     Decide(DecideArgs),
     /// Show what a policy component is: contract, imports, exports, manifest and cost.
     #[command(after_help = "Example:\n  refloat inspect builtin:rollback-last-verified")]
@@ -59,7 +61,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  refloat controller --namespace refloat-system")]
     Controller(ControllerArgs),
     /// Print a completion script for a shell.
-    #[command(after_help = "Example:\n  refloat completion bash > ~/.local/share/bash-completion/completions/refloat")]
+    #[command(
+        after_help = "Example:\n  refloat completion bash > ~/.local/share/bash-completion/completions/refloat"
+    )]
     Completion(CompletionArgs),
     /// Compile one component in this process: the engine's own child, not for people.
     #[command(hide = true)]
@@ -191,16 +195,41 @@ pub(crate) struct EnableArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControllerArgs {
     /// Namespace that this runs in: its Lease and the platform's objects are there
-    #[arg(long, env = "POD_NAMESPACE", hide_env_values = true, default_value = "refloat-system", value_name = "NAMESPACE")]
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        hide_env_values = true,
+        default_value = "refloat-system",
+        value_name = "NAMESPACE"
+    )]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project; policies can do what it may do
-    #[arg(long, alias = "account", env = "REFLOAT_PROJECT_ACCOUNT", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    #[arg(
+        long,
+        alias = "account",
+        env = "REFLOAT_PROJECT_ACCOUNT",
+        hide_env_values = true,
+        default_value = "refloat",
+        value_name = "NAME"
+    )]
     pub(crate) project_account: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served
-    #[arg(long, env = "REFLOAT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "REFLOAT_LISTEN",
+        hide_env_values = true,
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
     pub(crate) listen: SocketAddr,
     /// Name of the Lease that says which replica leads
-    #[arg(long, env = "REFLOAT_LEASE", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "REFLOAT_LEASE",
+        hide_env_values = true,
+        default_value = "refloat",
+        value_name = "NAME"
+    )]
     pub(crate) lease: String,
     /// Seconds after which a leader that does not renew its Lease is replaced
     #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=300))]
@@ -271,12 +300,14 @@ impl Answer {
 /// # Errors
 /// The answer to give instead of running a command.
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Answer> {
-    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Asked(error.to_string()),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Answer::Mistake(CannotRun::new("a subcommand is needed", "`refloat --help` lists them"))
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|error| {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Asked(error.to_string()),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Answer::Mistake(CannotRun::new("a subcommand is needed", "`refloat --help` lists them"))
+            }
+            _ => Answer::Mistake(mistake(&error)),
         }
-        _ => Answer::Mistake(mistake(&error)),
     })
 }
 
@@ -284,12 +315,14 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Comm
 fn mistake(error: &clap::Error) -> CannotRun {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
-    let line = first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
-    let suggestion = match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
-        Some(ContextValue::String(name)) => Some(name.clone()),
-        Some(ContextValue::Strings(names)) => names.first().cloned(),
-        _ => None,
-    };
+    let line =
+        first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
+    let suggestion =
+        match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
+            Some(ContextValue::String(name)) => Some(name.clone()),
+            Some(ContextValue::Strings(names)) => names.first().cloned(),
+            _ => None,
+        };
     let help = match suggestion {
         Some(name) => format!("did you mean `{name}`?"),
         None => "the same command with `--help` explains its arguments".to_owned(),

@@ -35,9 +35,10 @@ impl Modules {
     pub(crate) fn load(&self, module: &Module) -> Result<Loaded, CannotRun> {
         let component = module.load().map_err(|error| CannotRun::from_error(&error, ""))?;
         let started = std::time::Instant::now();
-        let policy = self.engine.load(&component.bytes).map_err(|error| {
-            CannotRun::from_error(&error, error.help()).in_file(&module.to_string())
-        })?;
+        let policy = self
+            .engine
+            .load(&component.bytes)
+            .map_err(|error| CannotRun::from_error(&error, error.help()).in_file(&module.to_string()))?;
         Ok(Loaded {
             name: module.to_string(),
             digest: component.digest,

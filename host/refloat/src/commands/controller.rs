@@ -41,7 +41,9 @@ async fn serve(args: &ControllerArgs) -> Ended {
         checkpoints: Checkpoints { kill_after: args.kill_after },
     };
     let ended = run_controller(client, options, Clock::system(), stop).await;
-    ended.map_err(|error| CannotRun::from_error(&error, "choose another address with `--listen` or folder with `--cache`"))?;
+    ended.map_err(|error| {
+        CannotRun::from_error(&error, "choose another address with `--listen` or folder with `--cache`")
+    })?;
     Ok(Exit::AsExpected)
 }
 
@@ -90,7 +92,8 @@ fn own_name() -> String {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
-    let started = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let started =
+        tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     // Only a second logger in the same process could fail here, and there is none.
     drop(started);
 }

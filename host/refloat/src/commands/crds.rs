@@ -48,6 +48,7 @@ fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
     if is_fine {
         return Ok(());
     }
-    let help = "names have lower-case letters, digits, `-` and `.`, and begin and end with a letter or a digit";
+    let help =
+        "names have lower-case letters, digits, `-` and `.`, and begin and end with a letter or a digit";
     Err(CannotRun::new(format!("`{name}` is no name for a {what}"), help))
 }
