@@ -7,10 +7,15 @@ CARGO ?= cargo
 # In this order: what is quick to fail comes before what is slow. Add a part by adding its target and its name.
 TEST_PARTS := wasm-target fmt deny builtins test-binaries lint build cargo-test
 
-.PHONY: help test $(TEST_PARTS)
+.PHONY: help demo test bench $(TEST_PARTS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
+
+# The build profile of the tests: what one of the two has compiled, the other does not compile again.
+demo: builtins ## play five captured failures of a running Kargo, without a cluster
+	@$(CARGO) build --quiet --workspace --bin refloat
+	@target/debug/refloat demo
 
 test: ## everything that CI checks, with the minutes of each part
 	@MAKE='$(MAKE)' scripts/parts $(TEST_PARTS)

@@ -15,7 +15,7 @@ use crate::{api_case, cli, core_case, guard_case};
 pub type Runner = fn(kind: &str, case: &Value) -> Option<Result<Value, String>>;
 
 /// Everybody who answers cases. A new area adds one line.
-const RUNNERS: &[Runner] = &[cli::run, core_case::run, guard_case::run, api_case::run];
+const RUNNERS: &[Runner] = &[core_case::run, guard_case::run, api_case::run, cli::run];
 
 /// Folders with a test of their own, because their files are not of this shape.
 const OTHER_SHAPE: &[&str] = &["model", "policies"];
@@ -85,7 +85,9 @@ pub fn check(case: &Case, on_difference: OnDifference) -> Result<(), String> {
     let file = case.path.display();
     let text = std::fs::read_to_string(&case.path).map_err(|error| format!("cannot read {file}: {error}"))?;
     if !has_why(&text) {
-        return Err(format!("{file}: no comment at the top\nhelp: begin with `# ...` and say why this case exists"));
+        return Err(format!(
+            "{file}: no comment at the top\nhelp: begin with `# ...` and say why this case exists"
+        ));
     }
     let value = parse(&text).map_err(|error| format!("{file}: {error}"))?;
     let got = answer(&value).map_err(|error| format!("{file}: {error}"))?;
@@ -126,15 +128,24 @@ fn agrees(expected: &Value, got: &Value) -> bool {
             one.len() == other.len()
                 && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| agrees(value, other)))
         }
-        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_), _) => {
-            expected == got
-        }
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_),
+            _,
+        ) => expected == got,
     }
 }
 
 fn difference(expected: Option<&Value>, got: &Value) -> String {
     let Some(expected) = expected else {
-        return format!("there is no `expect:`; this is what happened (BLESS=1 writes it):\n{}", yaml(got, 0));
+        return format!(
+            "there is no `expect:`; this is what happened (BLESS=1 writes it):\n{}",
+            yaml(got, 0)
+        );
     };
     let (old, new) = (yaml(expected, 0), yaml(got, 0));
     let mut text = String::from("  - expected   + got   (BLESS=1 accepts what happened)\n");
@@ -169,7 +180,8 @@ fn bless(case: &Case, text: &str, got: &Value) -> Result<(), String> {
         }
     }
     let new = format!("{before}expect:{}{after}", nested(got));
-    let reread = parse(&new).map_err(|error| format!("{}: blessing made no YAML: {error}", case.path.display()))?;
+    let reread =
+        parse(&new).map_err(|error| format!("{}: blessing made no YAML: {error}", case.path.display()))?;
     if reread.get("expect").is_none_or(|expected| !agrees(expected, got)) {
         return Err(format!("{}: blessing wrote something else than what happened", case.path.display()));
     }
@@ -180,7 +192,12 @@ fn nested(value: &Value) -> String {
     match value {
         Value::Object(fields) if !fields.is_empty() => format!("\n{}", yaml(value, 1)),
         Value::Array(items) if !items.is_empty() => format!("\n{}", yaml(value, 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
             format!(" {}", scalar(value, 1))
         }
     }
@@ -192,11 +209,19 @@ pub fn yaml(value: &Value, depth: usize) -> String {
     let pad = "  ".repeat(depth);
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            let line = |(key, value): (&String, &Value)| format!("{pad}{}:{}", plain(key), below(value, depth));
+            let line =
+                |(key, value): (&String, &Value)| format!("{pad}{}:{}", plain(key), below(value, depth));
             fields.iter().map(line).collect()
         }
-        Value::Array(items) if !items.is_empty() => items.iter().map(|item| item_lines(item, depth)).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().map(|item| item_lines(item, depth)).collect()
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
             format!("{pad}{}", scalar(value, depth))
         }
     }
@@ -206,7 +231,12 @@ fn below(value: &Value, depth: usize) -> String {
     match value {
         Value::Object(fields) if !fields.is_empty() => format!("\n{}", yaml(value, depth + 1)),
         Value::Array(items) if !items.is_empty() => format!("\n{}", yaml(value, depth)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
             format!(" {}", scalar(value, depth + 1))
         }
     }
@@ -230,7 +260,9 @@ fn scalar(value: &Value, depth: usize) -> String {
             block
         }
         Value::String(text) => format!("{}\n", plain(text)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => format!("{value}\n"),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            format!("{value}\n")
+        }
     }
 }
 
@@ -247,7 +279,8 @@ fn plain(text: &str) -> String {
     let bare = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || " ._/-()".contains(c))
         && !text.ends_with(' ')
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+            .contains(&text.to_ascii_lowercase().as_str());
     if bare { text.to_owned() } else { Value::from(text).to_string() }
 }
 

@@ -33,7 +33,10 @@ fn build() -> anyhow::Result<PathBuf> {
     let root = crate::cli::repository();
     // The whole workspace is named so that features are unified as everywhere else: nothing is compiled twice.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bin", "refloat"]).current_dir(&root).status()?;
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--workspace", "--bin", "refloat"])
+        .current_dir(&root)
+        .status()?;
     anyhow::ensure!(status.success(), "`cargo build --workspace --bin refloat` failed");
     let mut folder = std::env::current_exe()?;
     while folder.file_name().is_some_and(|name| name != "deps") {
@@ -57,7 +60,8 @@ fn play(case: &Value) -> anyhow::Result<Value> {
         write(&folder.path().join(name), content).with_context(|| format!("file `{name}`"))?;
     }
     let args = case.get("args").and_then(Value::as_array).context("no `args:`")?;
-    let args: Vec<&str> = args.iter().map(|arg| arg.as_str().context("an argument is no text")).collect::<Result<_, _>>()?;
+    let args: Vec<&str> =
+        args.iter().map(|arg| arg.as_str().context("an argument is no text")).collect::<Result<_, _>>()?;
     let mut child = Command::new(program()?)
         .args(args)
         .current_dir(folder.path())
@@ -92,13 +96,15 @@ fn bytes(content: &Value) -> anyhow::Result<Vec<u8>> {
         return Ok(text.as_bytes().to_vec());
     }
     if let Some(encoded) = content.get("base64").and_then(Value::as_str) {
-        return Ok(base64::engine::general_purpose::STANDARD.decode(encoded.split_whitespace().collect::<String>())?);
+        return Ok(base64::engine::general_purpose::STANDARD
+            .decode(encoded.split_whitespace().collect::<String>())?);
     }
     if let Some(source) = content.get("wat").and_then(Value::as_str) {
         return Ok(wat::parse_str(source)?);
     }
     if let Some(path) = content.get("repository").and_then(Value::as_str) {
-        let bytes = std::fs::read(repository().join(path)).with_context(|| format!("`{path}` (`make builtins`?)"))?;
+        let bytes =
+            std::fs::read(repository().join(path)).with_context(|| format!("`{path}` (`make builtins`?)"))?;
         let kept = content.get("first").and_then(Value::as_u64).map_or(bytes.len(), |n| n as usize);
         return Ok(bytes.into_iter().take(kept).collect());
     }
@@ -126,10 +132,13 @@ fn replace_digests(text: &str) -> String {
 
 /// Figures that a line calls measured: the value of every key that ends in a unit of measurement.
 fn replace_measured(text: &str) -> String {
-    const MEASURED: &[&str] = &["fuel", "compiled in", "size", "\"fuel\":", "\"compileMilliseconds\":", "\"bytes\":"];
+    const MEASURED: &[&str] =
+        &["fuel", "compiled in", "size", "\"fuel\":", "\"compileMilliseconds\":", "\"bytes\":"];
     let replace = |line: &str| {
         let trimmed = line.trim_start();
-        let Some(key) = MEASURED.iter().find(|key| trimmed.starts_with(**key)) else { return line.to_owned() };
+        let Some(key) = MEASURED.iter().find(|key| trimmed.starts_with(**key)) else {
+            return line.to_owned();
+        };
         let indent = &line[..line.len() - trimmed.len()];
         let comma = if line.ends_with(',') { "," } else { "" };
         format!("{indent}{key} [MEASURED]{comma}")

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use policy_controller::steps::Step;
 use policy_source::Module;
 
 use crate::exit::{CannotRun, Ended, Exit};
@@ -34,7 +33,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  refloat demo")]
     Demo(DemoArgs),
     /// Ask policies for their decision on a context, without a cluster.
-    #[command(after_help = "Example:\n  refloat decide --module builtin:retry-transient --context context.yaml")]
+    #[command(
+        after_help = "Example:\n  refloat decide --module builtin:retry-transient --context context.yaml"
+    )]
     Decide(DecideArgs),
     /// Show what a policy component is: contract, imports, exports, manifest and cost.
     #[command(after_help = "Example:\n  refloat inspect builtin:rollback-last-verified")]
@@ -60,7 +61,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  refloat controller --namespace refloat-system")]
     Controller(ControllerArgs),
     /// Print a completion script for a shell.
-    #[command(after_help = "Example:\n  refloat completion bash > ~/.local/share/bash-completion/completions/refloat")]
+    #[command(
+        after_help = "Example:\n  refloat completion bash > ~/.local/share/bash-completion/completions/refloat"
+    )]
     Completion(CompletionArgs),
     /// Compile one component in this process: the engine's own child, not for people.
     #[command(hide = true)]
@@ -83,7 +86,7 @@ pub(crate) enum Output {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CacheArgs {
     /// Folder for compiled components [default: refloat/components in the user's cache folder]
-    #[arg(long = "cache-dir", env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
+    #[arg(long, alias = "cache-dir", env = "REFLOAT_CACHE", value_name = "FOLDER", hide_env_values = true)]
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -168,8 +171,8 @@ pub(crate) struct InstallArgs {
     #[arg(long, default_value = "refloat-system", value_name = "NAMESPACE")]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project
-    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
+    #[arg(long, default_value = "refloat", value_name = "NAME")]
+    pub(crate) project_account: String,
     /// The controller's image [default: the one of this version]
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
@@ -184,30 +187,49 @@ pub(crate) struct EnableArgs {
     #[arg(long = "stage", value_name = "STAGE")]
     pub(crate) stages: Vec<String>,
     /// Name of the ServiceAccount that is impersonated in each Project, as the controller was told
-    #[arg(long, alias = "project-account", default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
+    #[arg(long, default_value = "refloat", value_name = "NAME")]
+    pub(crate) project_account: String,
 }
 
 /// Arguments of `controller`. The cluster is that of `KUBECONFIG`, or the one that this runs in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControllerArgs {
     /// Namespace that this runs in: its Lease and the platform's objects are there
-    #[arg(long, env = "POD_NAMESPACE", hide_env_values = true, default_value = "refloat-system", value_name = "NAMESPACE")]
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        hide_env_values = true,
+        default_value = "refloat-system",
+        value_name = "NAMESPACE"
+    )]
     pub(crate) namespace: String,
     /// Name of the ServiceAccount that is impersonated in each Project; policies can do what it may do
-    #[arg(long, alias = "project-account", env = "REFLOAT_ACCOUNT", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
-    pub(crate) account: String,
-    /// A Project to look at; give it several times [default: all Projects]
-    #[arg(long = "project", value_name = "PROJECT")]
-    pub(crate) projects: Vec<String>,
-    /// A kubeconfig file [default: `KUBECONFIG`, or the Pod's own account]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
+    #[arg(
+        long,
+        alias = "account",
+        env = "REFLOAT_PROJECT_ACCOUNT",
+        hide_env_values = true,
+        default_value = "refloat",
+        value_name = "NAME"
+    )]
+    pub(crate) project_account: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served
-    #[arg(long, env = "REFLOAT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "REFLOAT_LISTEN",
+        hide_env_values = true,
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
     pub(crate) listen: SocketAddr,
     /// Name of the Lease that says which replica leads
-    #[arg(long, env = "REFLOAT_LEASE", hide_env_values = true, default_value = "refloat", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "REFLOAT_LEASE",
+        hide_env_values = true,
+        default_value = "refloat",
+        value_name = "NAME"
+    )]
     pub(crate) lease: String,
     /// Seconds after which a leader that does not renew its Lease is replaced
     #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=300))]
@@ -215,12 +237,18 @@ pub(crate) struct ControllerArgs {
     /// Name of this replica in the Lease [default: the host's name and the process id]
     #[arg(long, env = "REFLOAT_IDENTITY", value_name = "NAME", hide_env_values = true)]
     pub(crate) identity: Option<String>,
-    /// Watch and record, and write nothing to Kargo anywhere: the kill switch of the whole cluster
-    #[arg(long, env = "REFLOAT_STOPPED", hide_env_values = true)]
+    /// A kubeconfig file [default: KUBECONFIG, or the Pod's own account]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Look at this Project only; may be repeated [default: all Projects]
+    #[arg(long = "project", value_name = "PROJECT")]
+    pub(crate) projects: Vec<String>,
+    /// Kill switch: see, decide and record, but write nothing to Kargo anywhere
+    #[arg(long, env = "REFLOAT_STOPPED")]
     pub(crate) stopped: bool,
-    /// End this process by SIGKILL after a step of handling: for crash tests
+    /// End this process with SIGKILL after a step of handling a failure: for crash tests
     #[arg(long, hide = true, value_name = "STEP")]
-    pub(crate) kill_after: Option<Step>,
+    pub(crate) kill_after: Option<policy_controller::steps::Step>,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }
@@ -272,12 +300,14 @@ impl Answer {
 /// # Errors
 /// The answer to give instead of running a command.
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Answer> {
-    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Asked(error.to_string()),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Answer::Mistake(CannotRun::new("a subcommand is needed", "`refloat --help` lists them"))
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|error| {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Asked(error.to_string()),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Answer::Mistake(CannotRun::new("a subcommand is needed", "`refloat --help` lists them"))
+            }
+            _ => Answer::Mistake(mistake(&error)),
         }
-        _ => Answer::Mistake(mistake(&error)),
     })
 }
 
@@ -285,12 +315,14 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Comm
 fn mistake(error: &clap::Error) -> CannotRun {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
-    let line = first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
-    let suggestion = match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
-        Some(ContextValue::String(name)) => Some(name.clone()),
-        Some(ContextValue::Strings(names)) => names.first().cloned(),
-        _ => None,
-    };
+    let line =
+        first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
+    let suggestion =
+        match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
+            Some(ContextValue::String(name)) => Some(name.clone()),
+            Some(ContextValue::Strings(names)) => names.first().cloned(),
+            _ => None,
+        };
     let help = match suggestion {
         Some(name) => format!("did you mean `{name}`?"),
         None => "the same command with `--help` explains its arguments".to_owned(),

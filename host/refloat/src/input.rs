@@ -162,7 +162,11 @@ pub(crate) fn document<T: DeserializeOwned>(place: &Place, what: &'static str) -
 }
 
 /// `value` as a `what`, with the path of the first field that does not fit.
-pub(crate) fn checked<T: DeserializeOwned>(value: Value, path: &str, what: &'static str) -> Result<T, InputError> {
+pub(crate) fn checked<T: DeserializeOwned>(
+    value: Value,
+    path: &str,
+    what: &'static str,
+) -> Result<T, InputError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let field = error.path().to_string();
         let text = error.inner().to_string();

@@ -27,7 +27,7 @@ impl Modules {
     pub(crate) fn open(args: &CacheArgs) -> Result<Self, CannotRun> {
         let cache = cache_folder(args);
         let engine = Engine::new(&Limits::default(), &compiler()?, &cache)
-            .map_err(|error| CannotRun::from_error(&error, "choose another folder with `--cache-dir`"))?;
+            .map_err(|error| CannotRun::from_error(&error, "choose another folder with `--cache`"))?;
         Ok(Self { engine })
     }
 
@@ -35,9 +35,10 @@ impl Modules {
     pub(crate) fn load(&self, module: &Module) -> Result<Loaded, CannotRun> {
         let component = module.load().map_err(|error| CannotRun::from_error(&error, ""))?;
         let started = std::time::Instant::now();
-        let policy = self.engine.load(&component.bytes).map_err(|error| {
-            CannotRun::from_error(&error, error.help()).in_file(&module.to_string())
-        })?;
+        let policy = self
+            .engine
+            .load(&component.bytes)
+            .map_err(|error| CannotRun::from_error(&error, error.help()).in_file(&module.to_string()))?;
         Ok(Loaded {
             name: module.to_string(),
             digest: component.digest,
@@ -48,7 +49,7 @@ impl Modules {
     }
 }
 
-/// The child that compiles is this program itself, by its hidden subcommand.
+/// This program itself, as the child that compiles.
 pub(crate) fn compiler() -> Result<Compiler, CannotRun> {
     let program = std::env::current_exe().map_err(|error| {
         CannotRun::new(format!("cannot find the program's own file: {error}"), "is `/proc` mounted?")
@@ -56,7 +57,7 @@ pub(crate) fn compiler() -> Result<Compiler, CannotRun> {
     Ok(Compiler::new(program, ["compile-component".to_owned()]))
 }
 
-/// `--cache-dir`, else `refloat/components` where the user's caches are, else in the system's folder for such things.
+/// `--cache`, else `refloat/components` where the user's caches are, else in the system's folder for such things.
 pub(crate) fn cache_folder(args: &CacheArgs) -> PathBuf {
     let own = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = || {

@@ -32,10 +32,14 @@ impl Objects {
     /// Reads every document of `text`, called `name` in messages.
     pub(crate) fn read(text: &str, name: &str) -> Result<Self, CannotRun> {
         let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, strict_booleans: true };
-        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-            let problem = error.render().lines().next().unwrap_or_default().to_owned();
-            CannotRun::new(format!("`{name}` is not YAML: {problem}"), "check indentation, quotes and tabs there")
-        })?;
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+                let problem = error.render().lines().next().unwrap_or_default().to_owned();
+                CannotRun::new(
+                    format!("`{name}` is not YAML: {problem}"),
+                    "check indentation, quotes and tabs there",
+                )
+            })?;
         let mut objects = Self::default();
         for document in &documents {
             objects.add(document).map_err(|error| {

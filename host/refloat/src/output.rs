@@ -42,9 +42,8 @@ pub(crate) fn show<T: Serialize>(
         Output::Human => human(document),
         Output::Json => serde_json::to_string_pretty(document)
             .map_err(|error| CannotRun::from_error(&error, "please report this"))?,
-        Output::Yaml => {
-            serde_saphyr::to_string(document).map_err(|error| CannotRun::from_error(&error, "please report this"))?
-        }
+        Output::Yaml => serde_saphyr::to_string(document)
+            .map_err(|error| CannotRun::from_error(&error, "please report this"))?,
     };
     printer.answer(&text);
     Ok(())

@@ -45,7 +45,10 @@ impl Printer {
         self.keep(flushed);
         match self.broken.take() {
             Some(error) => {
-                self.complain(&CannotRun::new(format!("cannot write the answer: {error}"), "is the disk full?"));
+                self.complain(&CannotRun::new(
+                    format!("cannot write the answer: {error}"),
+                    "is the disk full?",
+                ));
                 Exit::CouldNotRun
             }
             None => exit,

@@ -30,13 +30,17 @@ pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
 fn is_object(text: &str) -> bool {
     let mut lines = text.lines().filter(|line| !line.starts_with('#') && *line != "---");
     let first = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
-    first.starts_with(['{', '[']) || text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"))
+    first.starts_with(['{', '['])
+        || text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"))
 }
 
 fn of_promotion(text: &str, name: &str, args: &ClassifyArgs) -> Result<Classified, CannotRun> {
     if args.step_kind.is_some() {
         let help = "leave `--step-kind` out: a Promotion says the kinds of its steps";
-        return Err(CannotRun::new(format!("`{name}` is an object, and `--step-kind` is for plain text"), help));
+        return Err(CannotRun::new(
+            format!("`{name}` is an object, and `--step-kind` is for plain text"),
+            help,
+        ));
     }
     let objects = Objects::read(text, name)?;
     let [promotion] = objects.promotions.as_slice() else {

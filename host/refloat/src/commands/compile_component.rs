@@ -11,7 +11,9 @@ use crate::args::CompileComponentArgs;
 
 pub(crate) fn run(args: &CompileComponentArgs) -> ExitCode {
     match CompileLimits::from_arguments(&args.limits) {
-        Some(limits) => policy_engine::compile_worker(std::io::stdin().lock(), std::io::stdout().lock(), limits),
+        Some(limits) => {
+            policy_engine::compile_worker(std::io::stdin().lock(), std::io::stdout().lock(), limits)
+        }
         None => ExitCode::FAILURE,
     }
 }

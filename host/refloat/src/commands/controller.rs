@@ -1,9 +1,8 @@
 //! `refloat controller`: the host in a cluster.
 //!
-//! In: arguments, and the cluster of `KUBECONFIG` or the one that this runs in. Out: an exit code once it was told to
-//! stop by SIGTERM or SIGINT. Everything that it does is in `policy-controller`; here it is only started.
+//! In: arguments and the cluster's credentials. Out: nothing until it is told to stop by SIGTERM or SIGINT, then 0.
+//! Everything that it does is in `policy-controller`; here its parts get what was typed.
 
-use std::path::Path;
 use std::time::Duration;
 
 use policy_controller::clock::Clock;
@@ -15,84 +14,86 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ControllerArgs;
 use crate::exit::{CannotRun, Ended, Exit};
-use crate::modules;
+use crate::modules::{cache_folder, compiler};
 
 pub(crate) fn run(args: &ControllerArgs) -> Ended {
-    let options = options(args)?;
-    start_log()?;
+    log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CannotRun::from_error(&error, "may this process start threads?"))?;
-    runtime.block_on(serve(options, args.kubeconfig.as_deref()))?;
+    let runtime = runtime.map_err(|error| CannotRun::from_error(&error, ""))?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &ControllerArgs) -> Ended {
+    let client = client(args).await?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let options = Options {
+        namespace: args.namespace.clone(),
+        lease: args.lease.clone(),
+        lease_duration: Duration::from_secs(u64::from(args.lease_seconds)),
+        identity: args.identity.clone().unwrap_or_else(own_name),
+        account: args.project_account.clone(),
+        scope: Scope(args.projects.iter().map(|name| name.as_str().into()).collect()),
+        listen: args.listen,
+        cache: cache_folder(&args.cache),
+        compiler: compiler()?,
+        stopped: args.stopped,
+        checkpoints: Checkpoints { kill_after: args.kill_after },
+    };
+    let ended = run_controller(client, options, Clock::system(), stop).await;
+    ended.map_err(|error| {
+        CannotRun::from_error(&error, "choose another address with `--listen` or folder with `--cache`")
+    })?;
     Ok(Exit::AsExpected)
 }
 
-fn options(args: &ControllerArgs) -> Result<Options, CannotRun> {
-    Ok(Options {
-        namespace: args.namespace.clone(),
-        lease: args.lease.clone(),
-        lease_duration: Duration::from_secs(args.lease_seconds.into()),
-        identity: args.identity.clone().unwrap_or_else(identity),
-        account: args.account.clone(),
-        scope: Scope(args.projects.iter().map(|name| name.as_str().into()).collect()),
-        listen: args.listen,
-        cache: modules::cache_folder(&args.cache),
-        compiler: modules::compiler()?,
-        stopped: args.stopped,
-        checkpoints: Checkpoints { kill_after: args.kill_after },
-    })
+/// A client that never repeats a request by itself: a create that was repeated could be two Promotions.
+async fn client(args: &ControllerArgs) -> Result<kube::Client, CannotRun> {
+    let help = "run it in a cluster, or set `--kubeconfig` or KUBECONFIG";
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let kubeconfig = kube::config::Kubeconfig::read_from(path);
+            let kubeconfig = kubeconfig.map_err(|error| CannotRun::from_error(&error, help))?;
+            let options = kube::config::KubeConfigOptions::default();
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|error| CannotRun::from_error(&error, help))?
+        }
+        None => kube::Config::infer().await.map_err(|error| CannotRun::from_error(&error, help))?,
+    };
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| CannotRun::from_error(&error, help))
 }
 
-/// The host's name and the process: two replicas on one machine must not be taken for one.
-fn identity() -> String {
+async fn stop_on_signal(stop: CancellationToken) {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut stream) => {
+                stream.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    stop.cancel();
+}
+
+/// The Pod's name, which is the host's name in a container, and the process id for everything else.
+fn own_name() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "refloat".to_owned());
     format!("{host}-{}", std::process::id())
 }
 
-/// One JSON object per line on standard error; `RUST_LOG` says how much.
-fn start_log() -> Result<(), CannotRun> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_client=warn"));
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init()
-        .map_err(|error| CannotRun::from_error(error.as_ref(), "check `RUST_LOG`"))
-}
-
-/// A client that never repeats a request by itself: a create that was repeated could be two Promotions.
-async fn client(kubeconfig: Option<&Path>) -> Result<kube::Client, CannotRun> {
-    let cannot = |error: &dyn std::error::Error| {
-        CannotRun::from_error(error, "set `--kubeconfig` or `KUBECONFIG`, or run this in a cluster with a service account")
-    };
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let file = kube::config::Kubeconfig::read_from(path).map_err(|error| cannot(&error))?;
-            let options = kube::config::KubeConfigOptions::default();
-            kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| cannot(&error))?
-        }
-        None => kube::Config::infer().await.map_err(|error| cannot(&error))?,
-    };
-    config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| cannot(&error))
-}
-
-async fn serve(options: Options, kubeconfig: Option<&Path>) -> Result<(), CannotRun> {
-    let client = client(kubeconfig).await?;
-    let stop = CancellationToken::new();
-    stop_on(SignalKind::terminate(), &stop)?;
-    stop_on(SignalKind::interrupt(), &stop)?;
-    run_controller(client, options, Clock::system(), stop)
-        .await
-        .map_err(|error| CannotRun::from_error(&error, "is another process using the address or the folder?"))
-}
-
-fn stop_on(kind: SignalKind, stop: &CancellationToken) -> Result<(), CannotRun> {
-    let mut signals = signal(kind).map_err(|error| CannotRun::from_error(&error, "may this process have signals?"))?;
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        signals.recv().await;
-        stop.cancel();
-    });
-    Ok(())
+/// JSON lines for machines; `RUST_LOG` chooses what.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn"));
+    let started =
+        tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    // Only a second logger in the same process could fail here, and there is none.
+    drop(started);
 }

@@ -17,23 +17,23 @@ pub(crate) fn crds(printer: &mut Printer) -> Ended {
 
 pub(crate) fn install(args: &InstallArgs, printer: &mut Printer) -> Ended {
     check_name("namespace", &args.namespace)?;
-    check_name("account", &args.account)?;
+    check_name("account", &args.project_account)?;
     let image = args.image.clone().unwrap_or_else(|| Install::default().image);
-    let install = Install { namespace: args.namespace.clone(), image, account: args.account.clone() };
+    let install = Install { namespace: args.namespace.clone(), image, account: args.project_account.clone() };
     printer.answer(&policy_api::install::yaml(&install));
     Ok(Exit::AsExpected)
 }
 
 pub(crate) fn enable(args: &EnableArgs, printer: &mut Printer) -> Ended {
     check_name("Project", &args.project)?;
-    check_name("account", &args.account)?;
+    check_name("account", &args.project_account)?;
     for stage in &args.stages {
         check_name("Stage", stage)?;
     }
     printer.answer(&policy_api::rights::enable_yaml(&Enable {
         project: ProjectName::new(&args.project),
         stages: args.stages.iter().map(StageName::new).collect(),
-        account: args.account.clone(),
+        account: args.project_account.clone(),
     }));
     Ok(Exit::AsExpected)
 }
@@ -48,6 +48,7 @@ fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
     if is_fine {
         return Ok(());
     }
-    let help = "names have lower-case letters, digits, `-` and `.`, and begin and end with a letter or a digit";
+    let help =
+        "names have lower-case letters, digits, `-` and `.`, and begin and end with a letter or a digit";
     Err(CannotRun::new(format!("`{name}` is no name for a {what}"), help))
 }

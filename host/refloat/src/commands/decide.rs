@@ -24,7 +24,8 @@ pub(crate) fn run(args: &DecideArgs, printer: &mut Printer) -> Ended {
         return Err(CannotRun::new(line, "give `--settings` once per `--module`, or not at all"));
     }
     let modules = Modules::open(&args.cache)?;
-    let loaded: Vec<Loaded> = args.modules.iter().map(|module| modules.load(module)).collect::<Result<_, _>>()?;
+    let loaded: Vec<Loaded> =
+        args.modules.iter().map(|module| modules.load(module)).collect::<Result<_, _>>()?;
     let mut contexts = Vec::with_capacity(loaded.len());
     for (position, module) in loaded.iter().enumerate() {
         let settings = settings_of(args, position, module, &context)?;

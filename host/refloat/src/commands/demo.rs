@@ -63,8 +63,10 @@ const CAPTURES: &[Capture] = &[
 
 pub(crate) fn run(args: &DemoArgs, printer: &mut Printer) -> Ended {
     let modules = Modules::open(&args.cache)?;
-    let chain: Vec<Loaded> =
-        CHAIN.iter().map(|name| modules.load(&Module::Builtin((*name).to_owned()))).collect::<Result<_, _>>()?;
+    let chain: Vec<Loaded> = CHAIN
+        .iter()
+        .map(|name| modules.load(&Module::Builtin((*name).to_owned())))
+        .collect::<Result<_, _>>()?;
     printer.answer(&introduction());
     for (position, capture) in CAPTURES.iter().enumerate() {
         let objects = Objects::read(capture.objects, capture.title)?;
@@ -79,7 +81,9 @@ pub(crate) fn run(args: &DemoArgs, printer: &mut Printer) -> Ended {
 
 fn introduction() -> String {
     let mut layout = Layout::default();
-    layout.paragraph("Five failures captured from a running Kargo v1.11.2, each put to the same three policies:");
+    layout.paragraph(
+        "Five failures captured from a running Kargo v1.11.2, each put to the same three policies:",
+    );
     layout.paragraph(&format!("{}. Mode Enforce, default budgets.", CHAIN.join(", then ")));
     layout.paragraph("Nothing is written: this shows what would be.");
     layout.into_text()
@@ -104,7 +108,8 @@ struct Scene<'a> {
 }
 
 fn scene(objects: &Objects) -> Result<Scene<'_>, CannotRun> {
-    let broken = |what: &str| CannotRun::new(format!("a built-in capture has no {what}"), "please report this");
+    let broken =
+        |what: &str| CannotRun::new(format!("a built-in capture has no {what}"), "please report this");
     let stage = objects.stages.first().ok_or_else(|| broken("Stage"))?;
     let of_promotions = objects.promotions.iter().filter_map(detect::promotion);
     let failures = of_promotions.chain(detect::verification(stage, &objects.promotions));
@@ -125,7 +130,9 @@ impl Scene<'_> {
     fn context(&self, settings: &Settings) -> Context {
         let run = self.failure.verification.as_ref().and_then(|id| {
             let attempts = self.stage.history.iter().flat_map(|collection| &collection.verifications);
-            let name = attempts.filter(|attempt| attempt.id == *id).find_map(|attempt| attempt.analysis_run.clone())?;
+            let name = attempts
+                .filter(|attempt| attempt.id == *id)
+                .find_map(|attempt| attempt.analysis_run.clone())?;
             self.objects.analysis_runs.iter().find(|run| run.name == name)
         });
         assemble::context(&assemble::World {
@@ -162,7 +169,10 @@ impl Scene<'_> {
                 freight: &self.objects.freight,
                 deliveries: &[],
                 stopped: false,
-                enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(&self.project, self.stage),
+                enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(
+                    &self.project,
+                    self.stage,
+                ),
             },
         )
     }
@@ -180,7 +190,8 @@ fn play(objects: &Objects, chain: &[Loaded], layout: &mut Layout) -> Result<(), 
     let context = contexts.first().cloned().ok_or_else(|| CannotRun::new("the chain is empty", ""))?;
     known(&scene, &context, layout);
     let decided = super::decide::ask(chain, &contexts);
-    let said = decided.modules.iter().enumerate().map(|(entry, one)| (one, Said { entry, word: one.word.clone() }));
+    let said =
+        decided.modules.iter().enumerate().map(|(entry, one)| (one, Said { entry, word: one.word.clone() }));
     let said: Vec<_> = said.collect();
     layout.list("policies", words(&said));
     let run = Run { said: said.into_iter().map(|(_, said)| said).collect(), end: decided.end };
@@ -203,12 +214,19 @@ fn words(said: &[(&Answered, Said)]) -> Vec<String> {
     for (one, said) in said {
         words.push(match (&said.word, proposed) {
             (Word::Decided(decision), Some(before)) if decision.explanation == before.explanation => {
-                let is_new = |action: &&Action| !before.actions.iter().any(|old| old.operation == action.operation);
-                let added: Vec<String> =
-                    decision.actions.iter().filter(is_new).map(|action| action.operation.kind().text()).collect();
+                let is_new =
+                    |action: &&Action| !before.actions.iter().any(|old| old.operation == action.operation);
+                let added: Vec<String> = decision
+                    .actions
+                    .iter()
+                    .filter(is_new)
+                    .map(|action| action.operation.kind().text())
+                    .collect();
                 format!("`{}` agrees, and adds: {}", one.policy, added.join(", "))
             }
-            (Word::Decided(_) | Word::Pass | Word::Fault(_) | Word::Skipped(_), _) => explain::said(&one.policy, said),
+            (Word::Decided(_) | Word::Pass | Word::Fault(_) | Word::Skipped(_), _) => {
+                explain::said(&one.policy, said)
+            }
         });
         if let Word::Decided(decision) = &said.word {
             proposed = Some(decision);
@@ -221,10 +239,13 @@ fn known(scene: &Scene<'_>, context: &Context, layout: &mut Layout) {
     layout.labelled("failed", &explain::failure(&scene.failure));
     layout.labelled("known", &explain::classification(&context.classification));
     layout.list("", context.hints.iter().map(super::hint));
-    layout.list("", context.freight.targets.iter().map(|target| {
-        let freight = target.freight.as_deref().unwrap_or("none");
-        format!("last good Freight of {}: {freight} ({})", target.origin, target.because)
-    }));
+    layout.list(
+        "",
+        context.freight.targets.iter().map(|target| {
+            let freight = target.freight.as_deref().unwrap_or("none");
+            format!("last good Freight of {}: {freight} ({})", target.origin, target.because)
+        }),
+    );
     match settle::settle(&scene.failure, scene.stage, &scene.objects.promotions) {
         Settled::Yes => {}
         Settled::NotYet { because } => layout.labelled("", &format!("not settled: {because}")),

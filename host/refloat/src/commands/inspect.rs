@@ -40,8 +40,13 @@ fn inspected(module: &Loaded) -> Inspected {
 /// The first level of a settings schema.
 fn settings(manifest: &Manifest) -> Vec<Setting> {
     let schema: Value = serde_json::from_str(&manifest.settings_schema).unwrap_or_default();
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let properties = schema.get("properties").and_then(Value::as_object);
     let setting = |(name, property): (&String, &Value)| Setting {
         name: name.clone(),

@@ -82,12 +82,16 @@ fn fault_help(kind: GuestFaultKind) -> &'static str {
     match kind {
         GuestFaultKind::OutOfFuel => "look for a loop that does not end; fuel is the same everywhere",
         GuestFaultKind::Deadline => "this machine was too slow for the backstop; try again",
-        GuestFaultKind::Memory | GuestFaultKind::Table => "keep less in memory; `refloat inspect` shows its size",
+        GuestFaultKind::Memory | GuestFaultKind::Table => {
+            "keep less in memory; `refloat inspect` shows its size"
+        }
         GuestFaultKind::StackOverflow => "look for a recursion that does not end",
         GuestFaultKind::Trap => "it is the policy's own code that failed; its first line is above",
         GuestFaultKind::TooLarge => "answer and log less",
         GuestFaultKind::Malformed => "build it against the contract in `wit/` with an SDK of the same track",
-        GuestFaultKind::ContractViolation => "declare every action in its manifest, and keep to the contract's limits",
+        GuestFaultKind::ContractViolation => {
+            "declare every action in its manifest, and keep to the contract's limits"
+        }
         GuestFaultKind::PolicyError => "the policy says so itself; check its settings",
         GuestFaultKind::Instantiation => "it asks for more than a policy gets before it even begins",
     }

@@ -49,7 +49,8 @@ fn prepare(
 ) -> Result<(Vec<Loaded>, Vec<Context>), CannotRun> {
     let n_entries = record.entries.len();
     if !args.modules.is_empty() && args.modules.len() != n_entries {
-        let line = format!("`{name}` has {n_entries} chain entries, {} modules are given", args.modules.len());
+        let line =
+            format!("`{name}` has {n_entries} chain entries, {} modules are given", args.modules.len());
         return Err(CannotRun::new(line, "give `--module` once per entry, in order, or not at all"));
     }
     let mut loaded = Vec::with_capacity(n_entries);
