@@ -30,7 +30,7 @@ pub async fn decision(
             Write::Send { message } => {
                 let text = format!("{}: {}", message.title, message.text);
                 let key_of_message = format!("{}:{}", case.name(), dedupe_key(message));
-                send(host, key, scene, &key_of_message, "RefloatMessage", loudness(message.severity), &text).await?;
+                send(host, key, scene, &key_of_message, reason(message.severity), loudness(message.severity), &text).await?;
             }
             Write::Event { reason, note } => {
                 let key_of_event = format!("{}:{}:{note}", case.name(), case.state.n_decisions);
@@ -101,6 +101,14 @@ pub async fn send(
 
 fn dedupe_key(message: &Message) -> &str {
     message.dedupe_key.as_deref().unwrap_or(&message.title)
+}
+
+/// The word that people filter Events by: only what somebody must look at now is an escalation.
+fn reason(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info | Severity::Warning => "RefloatMessage",
+        Severity::Critical => "RefloatEscalation",
+    }
 }
 
 fn loudness(severity: Severity) -> Loudness {

@@ -120,13 +120,24 @@ fn open_incidents(host: &Host, key: &StageKey) -> Vec<String> {
 fn new_failures(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
     let is_known = |failure: &Failure| {
         let name = policy_api::names::incident_name(&key.stage, &failure.id);
-        host.stores.with(|known| known.incidents.get(key).is_some_and(|all| all.contains_key(name.as_str())))
+        host.stores.with(|known| {
+            let all = known.incidents.get(key);
+            all.is_some_and(|all| all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure)))
+        })
     };
     let mut new: Vec<_> = failures(Some(&scene.stage), &scene.promotions)
         .filter(|failure| !is_known(failure) && !belongs_to_open_attempt(host, key, scene, failure))
         .collect();
     new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
     new
+}
+
+/// Whether an incident, open or closed, has dealt with this failure on its way: that of an attempt's verification.
+fn has_handled(incident: &policy_api::crd::Incident, failure: &Failure) -> bool {
+    let id = failure.id.as_str();
+    incident.status.as_ref().is_some_and(|status| {
+        status.decided.as_deref() == Some(id) || status.current.as_ref().is_some_and(|current| current.id == id)
+    })
 }
 
 /// Whether the failure is that of a Promotion that an open incident of this Stage asked for.

@@ -15,9 +15,10 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// The real ones.
+    /// The real ones. Not locked: the controller's log goes to standard error from every thread, and would wait for
+    /// ever.
     pub(crate) fn standard() -> Self {
-        Self { answer: Box::new(io::stdout().lock()), talk: Box::new(io::stderr().lock()), broken: None }
+        Self { answer: Box::new(io::stdout()), talk: Box::new(io::stderr()), broken: None }
     }
 
     /// One line, or several, of what was asked for.
