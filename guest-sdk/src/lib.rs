@@ -98,7 +98,7 @@ macro_rules! export {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type ExportedPolicy = $crate::Exported<$policy>;
-            $crate::bindings::export_component!(ExportedPolicy with_types_in $crate::bindings);
+    $crate::bindings::export_component!(ExportedPolicy with_types_in $crate::bindings);
         };
 
         // On other targets nothing is exported; this keeps the policy from being called unused there.

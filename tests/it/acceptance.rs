@@ -18,16 +18,24 @@ fn rolling_back(settings: &Value) -> Value {
 async fn a_module_that_is_not_there_is_named() -> Outcome {
     let server = apiserver::shared().await?;
     let play = StagePlay::open(server, "accept-missing", Script::new(), Setting::default()).await?;
-    let chain = json!({"chain": [{"name": "what", "module": {"kind": "ClusterPolicyModule", "name": "nowhere"}}]});
+    let chain =
+        json!({"chain": [{"name": "what", "module": {"kind": "ClusterPolicyModule", "name": "nowhere"}}]});
     play.policy("missing", &chain).await?;
-    play.policy("unknown", &json!({"priority": 1, "chain": [{"name": "what", "builtin": "retry-transiant"}]})).await?;
+    play.policy(
+        "unknown",
+        &json!({"priority": 1, "chain": [{"name": "what", "builtin": "retry-transiant"}]}),
+    )
+    .await?;
     let _refloat = play.replica("one", &[])?;
     let message = play.condition("missing", "Accepted", "False").await?;
     assert!(message.contains("/chain/0/module") && message.contains("nowhere"), "{message}");
     let message = play.condition("unknown", "Accepted", "False").await?;
     assert!(message.contains("retry-transient"), "the names that there are: {message}");
     let events = play.events().await?;
-    assert!(events.iter().any(|(reason, text)| reason == "ModuleNotFound" && text.contains("nowhere")), "{events:#?}");
+    assert!(
+        events.iter().any(|(reason, text)| reason == "ModuleNotFound" && text.contains("nowhere")),
+        "{events:#?}"
+    );
     Ok(())
 }
 
@@ -97,7 +105,8 @@ async fn a_module_that_is_no_component_says_why() -> Outcome {
     let message = play.condition("text", "Accepted", "False").await?;
     assert!(message.contains("no-component"), "{message}");
     until("the module says why", || async {
-        let module = play.cluster_object("ClusterPolicyModule", "clusterpolicymodules", "no-component").await?;
+        let module =
+            play.cluster_object("ClusterPolicyModule", "clusterpolicymodules", "no-component").await?;
         Ok(text(&module, "/status/conditions/0/reason") == "LoadFailed")
     })
     .await

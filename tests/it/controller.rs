@@ -14,7 +14,7 @@ const RACE: &str = "error sending HTTP request: Post \"http://127.0.0.1:9/deploy
 
 fn retrying(max: u32) -> Value {
     json!({"chain": [
-            {"name": "retry", "builtin": "retry-transient", "settings": {"max": max, "base": "10s"}},
+            {"name": "retry", "builtin": "retry-transient", "settings": {"max": max, "base": "10s", "give-up": "escalate"}},
             {"name": "tell", "builtin": "notify"}],
         "limits": {"backoff": "10s", "retries": max}})
 }
@@ -41,7 +41,8 @@ fn bad_freight() -> Script {
 #[tokio::test]
 async fn a_retry_recovers() -> Outcome {
     let server = apiserver::shared().await?;
-    let play = StagePlay::open(server, "retry-recovers", fails_first(Attempts::Only(1)), Setting::default()).await?;
+    let play =
+        StagePlay::open(server, "retry-recovers", fails_first(Attempts::Only(1)), Setting::default()).await?;
     play.freight(NEW, 2).await?;
     play.policy("retry", &retrying(3)).await?;
     let _refloat = play.replica("one", &[])?;
@@ -53,7 +54,9 @@ async fn a_retry_recovers() -> Outcome {
     play.writes_to_kargo()?.expect(1)?;
     play.verified(NEW, "Successful").await?;
     let promotions = play.promotions().await?;
-    let ours = promotions.last().map(|promotion| text(promotion, "/metadata/annotations/kargo.akuity.io~1create-actor"));
+    let ours = promotions
+        .last()
+        .map(|promotion| text(promotion, "/metadata/annotations/kargo.akuity.io~1create-actor"));
     assert_eq!(ours.as_deref(), Some("kubernetes:system:serviceaccount:retry-recovers:refloat"));
     Ok(())
 }
@@ -61,7 +64,8 @@ async fn a_retry_recovers() -> Outcome {
 #[tokio::test]
 async fn retries_run_out_and_one_person_is_called() -> Outcome {
     let server = apiserver::shared().await?;
-    let play = StagePlay::open(server, "retries-exhausted", fails_first(Attempts::Any), Setting::default()).await?;
+    let play =
+        StagePlay::open(server, "retries-exhausted", fails_first(Attempts::Any), Setting::default()).await?;
     play.freight(NEW, 2).await?;
     play.policy("retry", &retrying(1)).await?;
     let _refloat = play.replica("one", &[])?;
@@ -91,7 +95,8 @@ async fn a_failed_verification_is_rolled_back_and_the_bad_freight_stays_away() -
     play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
     let stage = play.stage().await?;
     assert_eq!(text(&stage, "/status/autoPromotionHolds/Warehouse~1web/freightName"), OLD, "{stage:#}");
-    let history = stage.pointer("/status/freightHistory").and_then(Value::as_array).cloned().unwrap_or_default();
+    let history =
+        stage.pointer("/status/freightHistory").and_then(Value::as_array).cloned().unwrap_or_default();
     let runs: Vec<String> = history
         .iter()
         .filter(|entry| text(entry, "/items/Warehouse~1web/name") == OLD)
@@ -114,7 +119,10 @@ async fn a_rollback_that_fails_its_fresh_verification_is_not_rolled_back() -> Ou
     });
     play.promote(NEW).await?;
     let incident = play.closed().await?;
-    assert!(["Exhausted", "HandedOff"].contains(&text(&incident, "/status/closed/resolution").as_str()), "{incident:#}");
+    assert!(
+        ["Exhausted", "HandedOff"].contains(&text(&incident, "/status/closed/resolution").as_str()),
+        "{incident:#}"
+    );
     play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
     Ok(())
 }
@@ -188,9 +196,15 @@ async fn while_the_webhooks_are_down_nothing_is_spent() -> Outcome {
         play.kargo.webhooks_down();
         play.replica("one", &[])?
     };
-    until("the dry run was refused", || async { Ok(!play.audit()?.resource("promotions").filter(|request| request.code >= 500).is_empty()) }).await?;
+    until("the dry run was refused", || async {
+        Ok(!play.audit()?.resource("promotions").filter(|request| request.code >= 500).is_empty())
+    })
+    .await?;
     let incidents = play.ours("Incident", "incidents").await?;
-    assert!(incidents.iter().all(|incident| incident.pointer("/status/attempts/0").is_none()), "{incidents:#?}");
+    assert!(
+        incidents.iter().all(|incident| incident.pointer("/status/attempts/0").is_none()),
+        "{incidents:#?}"
+    );
     play.kargo.webhooks_up()?;
     closed_as(&play.closed().await?, "RolledBack");
     play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;

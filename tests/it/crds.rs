@@ -38,7 +38,8 @@ async fn set_up() -> Outcome {
 
 async fn create(kind: &str, name: &str, spec: Value) -> Result<DynamicObject, String> {
     set_up().await.map_err(|error| error.to_string())?;
-    let object = json!({"apiVersion": "refloat.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let object =
+        json!({"apiVersion": "refloat.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let object = serde_json::from_value(object).map_err(|error| error.to_string())?;
     let api = api(kind).await.map_err(|error| error.to_string())?;
     match api.create(&PostParams::default(), &object).await {
@@ -92,17 +93,29 @@ async fn structure_is_refused_with_a_sentence() {
     };
     refused(create("FailurePolicy", "mode", with("mode", json!("Yolo"))).await, "spec.mode");
     refused(create("FailurePolicy", "priority", with("priority", json!(1001))).await, "spec.priority");
-    refused(create("FailurePolicy", "retries", with("limits", json!({"retries": 11}))).await, "limits.retries");
-    refused(create("FailurePolicy", "pause", with("limits", json!({"backoff": "1 hour"}))).await, "limits.backoff");
+    refused(
+        create("FailurePolicy", "retries", with("limits", json!({"retries": 11}))).await,
+        "limits.retries",
+    );
+    refused(
+        create("FailurePolicy", "pause", with("limits", json!({"backoff": "1 hour"}))).await,
+        "limits.backoff",
+    );
     let expression = json!({"matchExpressions": [{"key": "tier", "operator": "In"}]});
-    refused(create("FailurePolicy", "selector", with("stageSelector", expression)).await, "In and NotIn need values");
+    refused(
+        create("FailurePolicy", "selector", with("stageSelector", expression)).await,
+        "In and NotIn need values",
+    );
     refused(create("ClusterFailurePolicy", "nothing", json!({})).await, "at least one of default and caps");
 }
 
 #[tokio::test]
 async fn modules_have_exactly_one_source() {
     let source = |source: Value| json!({"source": source});
-    refused(create("PolicyModule", "none", source(json!({}))).await, "exactly one of builtin, configMap and oci");
+    refused(
+        create("PolicyModule", "none", source(json!({}))).await,
+        "exactly one of builtin, configMap and oci",
+    );
     let two = json!({"builtin": {"name": "x"}, "configMap": {"name": "a", "key": "b"}});
     refused(create("PolicyModule", "two", source(two)).await, "exactly one of");
     let mut pinned = source(json!({"builtin": {"name": "x"}}));

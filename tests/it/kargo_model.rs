@@ -22,7 +22,7 @@ fn cases() -> PathBuf {
 }
 
 fn capture(file: &str) -> anyhow::Result<Vec<Value>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/captures").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/captures/kargo-1.11.2").join(file);
     read(&path)
 }
 
@@ -425,7 +425,7 @@ enum Action {
 
 #[test]
 fn refusals_read_as_a_running_kargo_wrote_them() -> Outcome {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/captures/f/responses.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/captures/kargo-1.11.2/f/responses.json");
     let captured: BTreeMap<String, Value> = serde_json::from_str(&std::fs::read_to_string(path)?)?;
     let requests: Requests =
         serde_saphyr::from_str(&std::fs::read_to_string(cases().join("responses.yaml"))?)

@@ -55,7 +55,10 @@ fn every_built_in_policy_answers_its_cases() -> anyhow::Result<()> {
     let (engine, _cache) = engine()?;
     let cases = cases()?;
     let builtins = policy_source::builtins();
-    ensure!(!builtins.is_empty(), "no built-in policies in this build\nhelp: run `make builtins` and build again");
+    ensure!(
+        !builtins.is_empty(),
+        "no built-in policies in this build\nhelp: run `make builtins` and build again"
+    );
     for name in &builtins {
         ensure!(cases.contains_key(*name), "`{name}` has no cases under tests/cases/policies/{name}");
     }

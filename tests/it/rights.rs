@@ -23,7 +23,11 @@ async fn let_mallory_edit(project: &str) -> Outcome {
         name: format!("{project}-mallory"),
         namespace: Some(project.to_owned()),
         user: User::new(MALLORY),
-        rules: vec![rule("refloat.dev", &["failurepolicies", "policymodules"], &["create", "get", "patch", "update"])],
+        rules: vec![rule(
+            "refloat.dev",
+            &["failurepolicies", "policymodules"],
+            &["create", "get", "patch", "update"],
+        )],
     }
     .apply(&server.client(ADMIN).await?)
     .await
@@ -46,7 +50,11 @@ async fn an_editor_gets_no_more_than_the_account_has() -> Outcome {
     let incident = play.closed().await?;
     assert_eq!(text(&incident, "/status/closed/resolution"), "Observed", "{incident:#}");
     play.writes_to_kargo()?.expect_none()?;
-    play.audit()?.by_user(REFLOAT).group("kargo.akuity.io").writes().expect_none()
+    play.audit()?
+        .by_user(REFLOAT)
+        .group("kargo.akuity.io")
+        .writes()
+        .expect_none()
         .map_err(anyhow::Error::from)
 }
 
@@ -76,7 +84,9 @@ async fn an_editor_cannot_forge_incidents_or_records() -> Outcome {
     let _play = StagePlay::open(server, "rights-forge", Script::new(), Setting::default()).await?;
     let_mallory_edit("rights-forge").await?;
     let mallory = server.client(MALLORY).await?;
-    for (kind, plural) in [("Incident", "incidents"), ("DecisionRecord", "decisionrecords"), ("StageRecord", "stagerecords")] {
+    for (kind, plural) in
+        [("Incident", "incidents"), ("DecisionRecord", "decisionrecords"), ("StageRecord", "stagerecords")]
+    {
         let resource = ours_resource(kind, plural);
         let api: Api<DynamicObject> = Api::namespaced_with(mallory.clone(), "rights-forge", &resource);
         let object = DynamicObject {
@@ -101,7 +111,10 @@ async fn a_projects_own_module_is_not_used_without_the_platforms_word() -> Outco
     play.policy_as(MALLORY, "mine", &policy).await?;
     let _refloat = play.replica("one", &[])?;
     let message = play.condition("mine", "Accepted", "False").await?;
-    assert!(message.contains("/chain/0/module") && message.contains("does not let this Project bring modules"), "{message}");
+    assert!(
+        message.contains("/chain/0/module") && message.contains("does not let this Project bring modules"),
+        "{message}"
+    );
     let events = play.events().await?;
     assert!(events.iter().any(|(reason, _)| reason == "ProjectModulesForbidden"), "{events:#?}");
     Ok(())

@@ -148,7 +148,10 @@ fn answer(case: &Value) -> Result<Value, String> {
     for hold in ["must-hold", "must-not-resume", "any"] {
         let expect = serde_json::from_value(Value::from(hold)).map_err(|error| error.to_string())?;
         let result = v1_11::compare(&stamped, &freight.as_str().into(), expect, &account);
-        compared.insert(hold.to_owned(), Value::from(result.err().map_or("agrees".to_owned(), |e| e.to_string())));
+        compared.insert(
+            hold.to_owned(),
+            Value::from(result.err().map_or("agrees".to_owned(), |e| e.to_string())),
+        );
     }
     Ok(json!({"stamped": stamped, "compared": compared}))
 }

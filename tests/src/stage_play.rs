@@ -54,7 +54,12 @@ impl<'a> StagePlay<'a> {
     ///
     /// # Errors
     /// When the server refuses something, or Kargo's stand-in does not get there.
-    pub async fn open(server: &'a ApiServer, project: &str, script: Script, setting: Setting) -> anyhow::Result<Self> {
+    pub async fn open(
+        server: &'a ApiServer,
+        project: &str,
+        script: Script,
+        setting: Setting,
+    ) -> anyhow::Result<Self> {
         let admin = server.client(ADMIN).await?;
         ours_installed(server, &admin).await?;
         let kargo = KargoStandIn::start(server, project, script).await?;
@@ -85,12 +90,12 @@ impl<'a> StagePlay<'a> {
         create(&self.admin, &self.object("ProjectConfig", &self.project, &policy)).await?;
         self.freight(OLD, 1).await?;
         let stage = json!({"spec": {
-            "verification": {"analysisTemplates": [{"name": "smoke"}]},
-            "requestedFreight": [{"origin": {"kind": "Warehouse", "name": "web"}, "sources": {"direct": true}}],
-            "promotionTemplate": {"spec": {"steps": [
-                {"uses": "compose-output", "as": "render", "config": {"revision": "${{ ctx.targetFreight.name }}"}},
-                {"uses": "http", "as": "deploy", "config": {"url": "http://127.0.0.1:9/deploy", "method": "POST"}},
-            ]}}}});
+        "verification": {"analysisTemplates": [{"name": "smoke"}]},
+        "requestedFreight": [{"origin": {"kind": "Warehouse", "name": "web"}, "sources": {"direct": true}}],
+        "promotionTemplate": {"spec": {"steps": [
+            {"uses": "compose-output", "as": "render", "config": {"revision": "${{ ctx.targetFreight.name }}"}},
+            {"uses": "http", "as": "deploy", "config": {"url": "http://127.0.0.1:9/deploy", "method": "POST"}},
+        ]}}}});
         create(&self.admin, &self.object("Stage", STAGE, &stage)).await?;
         Ok(())
     }
@@ -193,7 +198,8 @@ impl<'a> StagePlay<'a> {
     /// # Errors
     /// When they cannot be read.
     pub async fn events(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let events: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(self.admin.clone(), &self.project);
+        let events: Api<k8s_openapi::api::core::v1::Event> =
+            Api::namespaced(self.admin.clone(), &self.project);
         let list = events.list(&ListParams::default()).await?;
         let ours = list.items.into_iter().filter(|event| {
             event.source.as_ref().and_then(|source| source.component.as_deref()) == Some("refloat")
@@ -234,7 +240,9 @@ impl<'a> StagePlay<'a> {
             "spec": {"source": {"file": {"path": file.display().to_string()}}}});
         let object: DynamicObject = serde_json::from_value(object)?;
         let resource = ours_resource("ClusterPolicyModule", "clusterpolicymodules");
-        Api::<DynamicObject>::all_with(self.admin.clone(), &resource).create(&PostParams::default(), &object).await?;
+        Api::<DynamicObject>::all_with(self.admin.clone(), &resource)
+            .create(&PostParams::default(), &object)
+            .await?;
         Ok(())
     }
 
@@ -375,12 +383,20 @@ async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()
             until("the installed rights are in force", || async {
                 let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
                     Api::namespaced(refloat.clone(), "refloat-system");
-                let incidents: Api<DynamicObject> = Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
-                let stages = kube::api::ApiResource { group: "kargo.akuity.io".to_owned(), version: "v1alpha1".to_owned(),
-                    api_version: KARGO.to_owned(), kind: "Stage".to_owned(), plural: "stages".to_owned() };
+                let incidents: Api<DynamicObject> =
+                    Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
+                let stages = kube::api::ApiResource {
+                    group: "kargo.akuity.io".to_owned(),
+                    version: "v1alpha1".to_owned(),
+                    api_version: KARGO.to_owned(),
+                    kind: "Stage".to_owned(),
+                    plural: "stages".to_owned(),
+                };
                 let stages: Api<DynamicObject> = Api::all_with(refloat.clone(), &stages);
                 let few = ListParams::default().limit(1);
-                Ok(leases.get_opt("none").await.is_ok() && incidents.list(&few).await.is_ok() && stages.list(&few).await.is_ok())
+                Ok(leases.get_opt("none").await.is_ok()
+                    && incidents.list(&few).await.is_ok()
+                    && stages.list(&few).await.is_ok())
             })
             .await
         })
@@ -411,7 +427,10 @@ pub fn refloat() -> anyhow::Result<PathBuf> {
     let folder = test.parent().and_then(Path::parent).context("tests run from cargo's target folder")?;
     let program = folder.join("refloat");
     if !program.exists() {
-        bail!("`{}` is not there\nhelp: run `cargo build -p refloat` first, or `make test`", program.display());
+        bail!(
+            "`{}` is not there\nhelp: run `cargo build -p refloat` first, or `make test`",
+            program.display()
+        );
     }
     Ok(program)
 }

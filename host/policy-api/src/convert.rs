@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::crd::incident::{
     ActionSummary, AttemptRecord, ChainState, ClosedRecord, DecisionSummary, FailureRecord, Incident,
-    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, SeenRecord, Spent, Timer as TimerRecord,
-    UserAbortRecord,
+    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, SeenRecord, Spent,
+    Timer as TimerRecord, UserAbortRecord,
 };
 
 /// An object says something that this version cannot read.
@@ -173,7 +173,10 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     state.decided = status.decided.as_deref().map(Into::into);
     state.n_decisions = status.decisions_total;
     state.pending = status.pending.as_ref().map(|pending| reader.pending(pending)).transpose()?;
-    state.timer = status.timer.as_ref().map(|timer| Timer { at: timestamp(&timer.next_at), cause: timer.cause.clone() });
+    state.timer = status
+        .timer
+        .as_ref()
+        .map(|timer| Timer { at: timestamp(&timer.next_at), cause: timer.cause.clone() });
     state.closed = status.closed.as_ref().map(|closed| reader.closed(closed)).transpose()?;
     Ok(state)
 }
@@ -184,7 +187,8 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.opened_at = Some(time(state.opened));
     status.current = Some(FailureRecord::of(&state.current));
     let old = std::mem::take(&mut status.attempts);
-    status.attempts = state.attempts.iter().map(|attempt| attempt_record(&state.name, attempt, &old)).collect();
+    status.attempts =
+        state.attempts.iter().map(|attempt| attempt_record(&state.name, attempt, &old)).collect();
     status.spent = spent(state);
     status.sent.clone_from(&state.sent);
     status.chain_states = state.states.iter().map(|state| ChainState { state: state.clone() }).collect();
@@ -192,7 +196,10 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.decisions_total = state.n_decisions;
     status.decided = state.decided.as_ref().map(|id| id.as_str().to_owned());
     status.pending = state.pending.as_ref().map(pending_record);
-    status.timer = state.timer.as_ref().map(|timer| TimerRecord { next_at: time(timer.at), cause: cut(&timer.cause, 1024) });
+    status.timer = state
+        .timer
+        .as_ref()
+        .map(|timer| TimerRecord { next_at: time(timer.at), cause: cut(&timer.cause, 1024) });
     status.closed = state.closed.as_ref().map(closed_record);
     status.state = phase(state);
 }

@@ -36,8 +36,10 @@ pub async fn refresh(host: &Host, namespace: &str) {
     let (policies, platform, project_modules, cluster_modules) = host.stores.with(|known| {
         let policies: Vec<Arc<FailurePolicy>> =
             known.failure_policies.values().flat_map(|all| all.values().cloned()).collect();
-        let platform: Vec<Arc<ClusterFailurePolicy>> = known.cluster_failure_policies.values().cloned().collect();
-        let project: Vec<Arc<PolicyModule>> = known.modules.values().flat_map(|all| all.values().cloned()).collect();
+        let platform: Vec<Arc<ClusterFailurePolicy>> =
+            known.cluster_failure_policies.values().cloned().collect();
+        let project: Vec<Arc<PolicyModule>> =
+            known.modules.values().flat_map(|all| all.values().cloned()).collect();
         let cluster: Vec<Arc<ClusterPolicyModule>> = known.cluster_modules.values().cloned().collect();
         (policies, platform, project, cluster)
     });
@@ -82,7 +84,8 @@ struct Judged {
 fn judge(host: &Host, policy: &FailurePolicy, platform: &[ClusterFailurePolicy]) -> Judged {
     let project = ProjectName::new(policy.namespace().unwrap_or_default());
     let snapshot = host.stores.project(&project);
-    let snapshot = snapshot.unwrap_or_else(|| ProjectSnapshot { name: project.clone(), ..ProjectSnapshot::default() });
+    let snapshot =
+        snapshot.unwrap_or_else(|| ProjectSnapshot { name: project.clone(), ..ProjectSnapshot::default() });
     let caps = select::caps(&snapshot, platform);
     let modules = &host.policies.modules;
     let known = |entry: &ChainEntry| modules.known_as(entry, &project);
@@ -236,10 +239,14 @@ async fn matched(host: &Host, project: &ProjectName, ruled: &Ruled, mode: Mode) 
 fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {
     let lacking = matched.iter().find(|stage| !stage.missing_verbs.is_empty());
     match (mode, lacking) {
-        (Mode::Observe | Mode::Suggest, _) => {
-            Statement::unknown(types::WRITE_ACCESS, reasons::GRANTED, format!("not needed for {}", mode.text()))
+        (Mode::Observe | Mode::Suggest, _) => Statement::unknown(
+            types::WRITE_ACCESS,
+            reasons::GRANTED,
+            format!("not needed for {}", mode.text()),
+        ),
+        (Mode::Enforce, None) => {
+            Statement::yes(types::WRITE_ACCESS, reasons::GRANTED, "the account has every right")
         }
-        (Mode::Enforce, None) => Statement::yes(types::WRITE_ACCESS, reasons::GRANTED, "the account has every right"),
         (Mode::Enforce, Some(stage)) => Statement::no(
             types::WRITE_ACCESS,
             reasons::VERB_MISSING,
@@ -255,7 +262,10 @@ fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {
 type Platform = (Arc<ClusterFailurePolicy>, Vec<Problem>);
 
 /// ClusterFailurePolicies as they are in force: caps always count, a default only when it is acceptable.
-fn accept_platform(host: &Host, all: &[Arc<ClusterFailurePolicy>]) -> (Vec<ClusterFailurePolicy>, Vec<Platform>) {
+fn accept_platform(
+    host: &Host,
+    all: &[Arc<ClusterFailurePolicy>],
+) -> (Vec<ClusterFailurePolicy>, Vec<Platform>) {
     let nowhere = ProjectName::default();
     let modules = &host.policies.modules;
     let mut in_force = Vec::new();
@@ -283,9 +293,9 @@ async fn say_platform(host: &Host, policy: &ClusterFailurePolicy, problems: &[Pr
     let mut status = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
     status.observed_generation = generation;
-    let covered = host.stores.with(|known| {
-        known.projects.values().filter(|project| select::covers(policy, project)).count()
-    });
+    let covered = host
+        .stores
+        .with(|known| known.projects.values().filter(|project| select::covers(policy, project)).count());
     status.projects_total = u32::try_from(covered).ok();
     condition::set(&mut status.conditions, accept::statement(problems), generation, host.clock.now());
     if policy.status.as_ref() == Some(&status) {
@@ -326,7 +336,8 @@ async fn cluster_module(host: &Host, module: &ClusterPolicyModule, namespace: &s
 /// Loads the built-in policies that some chain names.
 async fn builtins(host: &Host, policies: &[Arc<FailurePolicy>], platform: &[Arc<ClusterFailurePolicy>]) {
     let own = policies.iter().flat_map(|policy| &policy.spec.body.chain);
-    let default = platform.iter().filter_map(|policy| policy.spec.default.as_ref()).flat_map(|body| &body.chain);
+    let default =
+        platform.iter().filter_map(|policy| policy.spec.default.as_ref()).flat_map(|body| &body.chain);
     let mut names: Vec<String> = own.chain(default).filter_map(|entry| entry.builtin.clone()).collect();
     names.sort();
     names.dedup();

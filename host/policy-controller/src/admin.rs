@@ -55,7 +55,10 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     if shared.health.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: neither waiting for the Lease nor done with the first lists\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: neither waiting for the Lease nor done with the first lists\n",
+        )
     }
 }
 

@@ -122,14 +122,20 @@ impl Case {
                 self.object = object;
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Err(lost(key, &name)),
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+                Err(lost(key, &name))
+            }
             Err(source) => Err(error("update", key, &name, source)),
         }
     }
 
     /// The attempt that is not over, if there is one.
     pub fn open_attempt(&self) -> Option<&Attempt> {
-        self.state.attempts.iter().rev().find(|attempt| attempt.outcome == policy_core::context::Outcome::Pending)
+        self.state
+            .attempts
+            .iter()
+            .rev()
+            .find(|attempt| attempt.outcome == policy_core::context::Outcome::Pending)
     }
 
     /// Changes the attempt of that number.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use policy_core::assemble::{self, World};
 use policy_core::chain::{self, Run, Word};
 use policy_core::context::{Context, Mode, Outcome, PastDecision};
+use policy_core::decision::Answer;
 use policy_core::guardrails::{self, Input, Seen};
 use policy_core::incident::{Pending, Timer};
 use policy_core::plan::{self, Planned};
 use policy_core::rules::Rules;
 use policy_core::write::{Verdict, Write};
-use policy_core::decision::Answer;
 use policy_engine::Call;
 
 use crate::case::{Case, CaseError, Ending};
@@ -80,7 +80,8 @@ pub async fn decide(
     count(host, key, &asked, rules.mode);
     let planned = bound(host, ruling, case, scene, &rules, &context, &asked);
     host.checkpoints.passed(Step::Decided);
-    let record = records::Decided { ruling, context: &context, asked: &asked, planned: &planned, mode: rules.mode };
+    let record =
+        records::Decided { ruling, context: &context, asked: &asked, planned: &planned, mode: rules.mode };
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
     case.state.n_decisions = number;
@@ -152,12 +153,19 @@ fn trigger_of(case: &Case) -> policy_core::failure::Failure {
 fn seed(case: &Case) -> [u32; 4] {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(format!("{}/{}", case.state.root.id, case.state.n_decisions));
-    let mut words = digest.chunks_exact(4).map(|chunk| chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)));
+    let mut words = digest
+        .chunks_exact(4)
+        .map(|chunk| chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)));
     std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
 /// Asks the chain on a thread of its own, so that no guest can hold up a watch or the Lease.
-async fn ask(host: &Host, ruling: &Ruling, context: &Context, case: &Case) -> Result<Asked, tokio::task::JoinError> {
+async fn ask(
+    host: &Host,
+    ruling: &Ruling,
+    context: &Context,
+    case: &Case,
+) -> Result<Asked, tokio::task::JoinError> {
     let chain = Arc::clone(&ruling.chain);
     let mut context = context.clone();
     let states = case.state.states.clone();
@@ -292,7 +300,10 @@ fn enter(host: &Host, case: &mut Case, scene: &Scene, asked: &Asked, writes: &[W
 }
 
 /// The action that a planned Promotion comes from.
-fn delivery(asked: &Asked, kind: &policy_core::decision::ActionKind) -> Option<policy_core::decision::Action> {
+fn delivery(
+    asked: &Asked,
+    kind: &policy_core::decision::ActionKind,
+) -> Option<policy_core::decision::Action> {
     let chain::End::Decided(decision) = &asked.run.end else { return None };
     decision.actions.iter().find(|action| action.operation.kind() == *kind).cloned()
 }

@@ -93,7 +93,8 @@ pub async fn when_due(
         Checked::End(ending) => return close(host, key, case, scene, ending).await.map(Some),
     };
     let Some(delivery) = delivery(case, scene, pending, &writes) else {
-        let ending = Ending::new(Resolution::Exhausted, "NothingToDeliver", "the plan holds no Promotion any more");
+        let ending =
+            Ending::new(Resolution::Exhausted, "NothingToDeliver", "the plan holds no Promotion any more");
         return close(host, key, case, scene, ending).await.map(Some);
     };
     if let Err(refusal) = rehearse(host, key, &delivery).await {
@@ -124,9 +125,8 @@ async fn check_again(
     pending: &Pending,
 ) -> Result<Checked, VisitError> {
     let missing = rights::missing(host, key).await;
-    let missing = missing.map_err(|error| {
-        VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error))
-    })?;
+    let missing = missing
+        .map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error)))?;
     if !missing.is_empty() || ruling.rules.mode != Mode::Enforce {
         let text = match missing.as_slice() {
             [] => "the policy no longer enforces".to_owned(),
@@ -134,9 +134,9 @@ async fn check_again(
         };
         return Ok(Checked::End(Ending::new(Resolution::Observed, "WriteAccess", text)));
     }
-    let context = records::context(host, key, &pending.record).await.map_err(|error| {
-        VisitError::Decide(key.clone(), crate::decide::DecideError::Record(error))
-    })?;
+    let context = records::context(host, key, &pending.record)
+        .await
+        .map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Record(error)))?;
     let now = host.clock.now();
     let deliveries = scene.deliveries(&case.state, now);
     let input = Input {
@@ -161,7 +161,9 @@ async fn check_again(
 fn next_step(writes: Vec<Write>, now: Timestamp) -> Checked {
     for write in &writes {
         match write {
-            Write::CreatePromotion { not_before, .. } if *not_before > now => return Checked::Later(*not_before),
+            Write::CreatePromotion { not_before, .. } if *not_before > now => {
+                return Checked::Later(*not_before);
+            }
             Write::CreatePromotion { .. } => return Checked::Go(writes),
             Write::Close { resolution, reason, message } => {
                 return Checked::End(Ending::new(*resolution, reason.clone(), message.clone()));
@@ -237,9 +239,10 @@ async fn claim(host: &Host, key: &StageKey, case: &mut Case, delivery: &Delivery
 async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Result<(), No> {
     let answer = host.requests.send_as_project(&key.project, "dry-run", &delivery.create.dry_run()).await;
     let answer = answer.map_err(|error| no_of(&error))?;
-    let unexpected = |sentence: String| No { reason: "Unexpected".to_owned(), sentence, advice: Advice::Repeat };
-    let stamped =
-        kargo::stamped(&answer).ok_or_else(|| unexpected("the dry run was not answered with a Promotion".to_owned()))?;
+    let unexpected =
+        |sentence: String| No { reason: "Unexpected".to_owned(), sentence, advice: Advice::Repeat };
+    let stamped = kargo::stamped(&answer)
+        .ok_or_else(|| unexpected("the dry run was not answered with a Promotion".to_owned()))?;
     let freight = delivery.attempt.freight.clone().unwrap_or_default();
     let account = host.requests.user(&key.project);
     kargo::compare(&stamped, &freight, delivery.attempt.expect, &account).map_err(|mismatch| No {
@@ -284,7 +287,9 @@ async fn refused(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, no
     match no.advice {
         Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(TRY_AGAIN))),
         Advice::Configuration | Advice::Permanent => {
-            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence)).await.map(Some)
+            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
+                .await
+                .map(Some)
         }
     }
 }
@@ -308,10 +313,7 @@ async fn send(
     }
     let answer = host.requests.send_as_project(&key.project, "create", &delivery.create).await;
     host.checkpoints.passed(Step::Created);
-    host.metrics
-        .deliveries
-        .get_or_create(&in_project(&key.project, delivery.attempt.kind.text()))
-        .inc();
+    host.metrics.deliveries.get_or_create(&in_project(&key.project, delivery.attempt.kind.text())).inc();
     match answer {
         Ok(_) => found(host, key, case, scene, delivery.attempt.number).await,
         Err(error) => unanswered(host, key, case, scene, delivery.attempt.number, &error).await,
@@ -323,7 +325,9 @@ async fn send(
 async fn freshen(host: &Host, key: &StageKey, scene: &Scene, delivery: &Delivery) -> bool {
     let request = match kargo::reverify(&scene.stage, &delivery.claim.attempt_id) {
         Ok(request) => request,
-        Err(Withheld::ReverifyPending { .. } | Withheld::AlreadyFresh { .. } | Withheld::NotKargo) => return true,
+        Err(Withheld::ReverifyPending { .. } | Withheld::AlreadyFresh { .. } | Withheld::NotKargo) => {
+            return true;
+        }
     };
     match host.requests.send_as_project(&key.project, "patch", &request).await {
         Ok(_) => true,
@@ -350,7 +354,9 @@ async fn unanswered(
         Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(host.timing.watch_for))),
         Advice::Configuration | Advice::Permanent => {
             case.with_attempt(number, |attempt| attempt.outcome = Outcome::Refused("Kargo".to_owned()));
-            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence)).await.map(Some)
+            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
+                .await
+                .map(Some)
         }
     }
 }
@@ -377,7 +383,8 @@ async fn count(
         VisitError::Scene(key.clone(), crate::scene::SceneError::Read { key: key.clone(), source })
     })?;
     host.checkpoints.passed(Step::Counted);
-    let mut names: Vec<_> = list.iter().filter_map(|one| one.metadata.name.clone()).map(PromotionName::new).collect();
+    let mut names: Vec<_> =
+        list.iter().filter_map(|one| one.metadata.name.clone()).map(PromotionName::new).collect();
     names.sort();
     Ok(names)
 }
@@ -399,7 +406,8 @@ async fn double(
     names: &[PromotionName],
 ) -> Stepped {
     let list: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    let text = format!("attempt {number} has {} Promotions: {}; look at the Stage", names.len(), list.join(", "));
+    let text =
+        format!("attempt {number} has {} Promotions: {}; look at the Stage", names.len(), list.join(", "));
     let event_key = format!("{}:double:{number}", case.name());
     let told = tell::send(host, key, scene, &event_key, "DoublePromotion", Loudness::Warning, &text).await;
     told.map_err(|error| VisitError::Tell(key.clone(), error))?;

@@ -14,7 +14,6 @@ use policy_core::name::ProjectName;
 use policy_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-
 /// Longest note of an Event that the API server takes.
 const MAX_NOTE_BYTES: usize = 1024;
 

@@ -62,9 +62,13 @@ impl Feeds {
     fn start_kargo(&self, tasks: &mut JoinSet<()>) {
         let projects = watcher::Config::default().labels("kargo.akuity.io/project=true");
         self.spawn(tasks, Kind::Project, projects, |feeds, change| feeds.namespaces(change));
-        self.spawn(tasks, Kind::ProjectConfig, watcher::Config::default(), |feeds, change| feeds.configs(change));
+        self.spawn(tasks, Kind::ProjectConfig, watcher::Config::default(), |feeds, change| {
+            feeds.configs(change)
+        });
         self.spawn(tasks, Kind::Stage, watcher::Config::default(), |feeds, change| feeds.stages(change));
-        self.spawn(tasks, Kind::Promotion, watcher::Config::default(), |feeds, change| feeds.promotions(change));
+        self.spawn(tasks, Kind::Promotion, watcher::Config::default(), |feeds, change| {
+            feeds.promotions(change)
+        });
         self.spawn(tasks, Kind::Freight, watcher::Config::default(), |feeds, change| feeds.freight(change));
     }
 
@@ -72,14 +76,23 @@ impl Feeds {
         let all = watcher::Config::default;
         self.spawn(tasks, Kind::Incident, all(), |feeds, change| feeds.incidents(change));
         self.spawn(tasks, Kind::StageRecord, all(), |feeds, change: Change<StageRecord>| {
-            feeds.by_stage(change, |known| &mut known.stage_records, |record| record.spec.stage.as_str().into());
+            feeds.by_stage(
+                change,
+                |known| &mut known.stage_records,
+                |record| record.spec.stage.as_str().into(),
+            );
         });
         self.spawn(tasks, Kind::FailurePolicy, all(), |feeds, change: Change<FailurePolicy>| {
             feeds.by_name(change, |known, project| known.failure_policies.entry(project).or_default());
         });
-        self.spawn(tasks, Kind::ClusterFailurePolicy, all(), |feeds, change: Change<ClusterFailurePolicy>| {
-            feeds.cluster_wide(change, |known| &mut known.cluster_failure_policies);
-        });
+        self.spawn(
+            tasks,
+            Kind::ClusterFailurePolicy,
+            all(),
+            |feeds, change: Change<ClusterFailurePolicy>| {
+                feeds.cluster_wide(change, |known| &mut known.cluster_failure_policies);
+            },
+        );
         self.spawn(tasks, Kind::PolicyModule, all(), |feeds, change: Change<PolicyModule>| {
             feeds.by_name(change, |known, project| known.modules.entry(project).or_default());
         });
@@ -137,7 +150,8 @@ impl Feeds {
 
     fn configs(&self, change: Change<kargo::ProjectConfig>) {
         let read = |config: &kargo::ProjectConfig| {
-            let metadata = kube::core::ObjectMeta { name: config.metadata.namespace.clone(), ..Default::default() };
+            let metadata =
+                kube::core::ObjectMeta { name: config.metadata.namespace.clone(), ..Default::default() };
             let project = read_or_log(convert::project(&metadata, Some(config)))?;
             self.scope.covers(&project.name).then_some((project.name, project.promotion_policies))
         };

@@ -72,7 +72,13 @@ pub struct Memory {
 
 impl Memory {
     /// Since when this process has watched a claim, on its own monotonic clock. The first call for a claim starts it.
-    pub fn watching_since(&self, project: &ProjectName, incident: &IncidentName, number: u32, claims: u32) -> Instant {
+    pub fn watching_since(
+        &self,
+        project: &ProjectName,
+        incident: &IncidentName,
+        number: u32,
+        claims: u32,
+    ) -> Instant {
         let mut seen = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (project.clone(), incident.clone(), number, claims);
         *seen.entry(key).or_insert_with(Instant::now)

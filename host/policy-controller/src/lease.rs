@@ -166,7 +166,8 @@ impl Lease {
     async fn create(&self) -> Result<bool, LeaseError> {
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         let object = Object { metadata, spec: Some(self.spec()), ..Object::default() };
-        won(self.api.create(&PostParams::default(), &object).await).map_err(|source| self.error("create", source))
+        won(self.api.create(&PostParams::default(), &object).await)
+            .map_err(|source| self.error("create", source))
     }
 
     /// False when somebody else was quicker: the object still carries the resourceVersion that was read.

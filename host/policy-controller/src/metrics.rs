@@ -83,7 +83,11 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("failures", "Failures that opened an incident", self.failures.clone());
-        registry.register("failures_ignored", "Failures that no policy was asked about", self.ignored.clone());
+        registry.register(
+            "failures_ignored",
+            "Failures that no policy was asked about",
+            self.ignored.clone(),
+        );
         registry.register("decisions", "Decisions made", self.decisions.clone());
         registry.register("guest_faults", "Guests that gave no usable answer", self.faults.clone());
         registry.register("deliveries", "Delivery actions sent to Kargo", self.deliveries.clone());

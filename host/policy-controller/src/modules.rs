@@ -133,7 +133,12 @@ impl Modules {
     }
 
     /// Loads what a source gives now, and keeps what was good if that fails.
-    pub async fn refresh(&self, key: &ModuleKey, fetched: Result<Vec<u8>, Unusable>, pinned: Option<&str>) -> ModuleState {
+    pub async fn refresh(
+        &self,
+        key: &ModuleKey,
+        fetched: Result<Vec<u8>, Unusable>,
+        pinned: Option<&str>,
+    ) -> ModuleState {
         let result = match fetched {
             Ok(bytes) => self.load(bytes, pinned).await,
             Err(unusable) => Err(unusable),
@@ -163,7 +168,8 @@ impl Modules {
         let started = tokio::time::Instant::now();
         let loaded = tokio::task::spawn_blocking(move || engine.load(&bytes)).await;
         let failed = |message: String| Unusable { reason: reasons::LOAD_FAILED, message };
-        let policy = loaded.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(&error)))?;
+        let policy =
+            loaded.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(&error)))?;
         let loaded = Loaded {
             manifest: policy.manifest().clone(),
             policy: Arc::new(policy),
@@ -226,12 +232,13 @@ async fn from_config_map(
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let name = &source.name;
     let found = api.get_opt(name).await;
-    let found = found.map_err(|error| missing(format!("ConfigMap {namespace}/{name} cannot be read: {error}")))?;
+    let found =
+        found.map_err(|error| missing(format!("ConfigMap {namespace}/{name} cannot be read: {error}")))?;
     let object = found.ok_or_else(|| missing(format!("ConfigMap {namespace}/{name} does not exist")))?;
     let mut data = object.binary_data.unwrap_or_default();
     let key = &source.key;
     let bytes = data.remove(key);
-    bytes.map(|bytes| bytes.0).ok_or_else(|| {
-        missing(format!("ConfigMap {namespace}/{name} has no `{key}` under `binaryData`"))
-    })
+    bytes
+        .map(|bytes| bytes.0)
+        .ok_or_else(|| missing(format!("ConfigMap {namespace}/{name} has no `{key}` under `binaryData`")))
 }

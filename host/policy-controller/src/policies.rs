@@ -73,7 +73,11 @@ impl Policies {
     }
 
     /// Puts these policies in force, and no others.
-    pub fn put(&self, project: BTreeMap<ProjectName, Vec<FailurePolicy>>, platform: Vec<ClusterFailurePolicy>) {
+    pub fn put(
+        &self,
+        project: BTreeMap<ProjectName, Vec<FailurePolicy>>,
+        platform: Vec<ClusterFailurePolicy>,
+    ) {
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = InForce { project, platform };
     }
 

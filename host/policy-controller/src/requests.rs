@@ -225,11 +225,15 @@ impl Requests {
         self.metrics.request(call.verb, call.resource);
         let error = |source| RequestError { verb: call.verb, object: call.object.clone(), source };
         let body = match call.body {
-            Some(value) => serde_json::to_vec(value).map_err(|source| error(kube::Error::SerdeError(source)))?,
+            Some(value) => {
+                serde_json::to_vec(value).map_err(|source| error(kube::Error::SerdeError(source)))?
+            }
             None => Vec::new(),
         };
-        let mut request =
-            Request::builder().method(call.method.clone()).uri(&call.uri).header("content-type", call.content_type);
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.uri)
+            .header("content-type", call.content_type);
         if let Some(user) = &call.as_user {
             request = request.header("impersonate-user", user);
         }

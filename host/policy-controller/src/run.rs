@@ -94,9 +94,16 @@ struct Replica {
 ///
 /// # Errors
 /// When it cannot start. Whatever goes wrong later is logged and tried again.
-pub async fn run(client: kube::Client, options: Options, clock: Clock, stop: CancellationToken) -> Result<(), RunError> {
+pub async fn run(
+    client: kube::Client,
+    options: Options,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let replica = Replica {
-        engine: Arc::new(Engine::new(&Limits::default(), &options.compiler, &options.cache).map_err(RunError::Engine)?),
+        engine: Arc::new(
+            Engine::new(&Limits::default(), &options.compiler, &options.cache).map_err(RunError::Engine)?,
+        ),
         metrics: Arc::new(Metrics::default()),
         health: Arc::new(Health::default()),
         client,
@@ -108,7 +115,8 @@ pub async fn run(client: kube::Client, options: Options, clock: Clock, stop: Can
     let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
     tracing::info!(address = %bound, "serving probes and metrics");
-    let server = tokio::spawn(admin::serve(listener, Arc::clone(&replica.health), Arc::clone(&replica.metrics)));
+    let server =
+        tokio::spawn(admin::serve(listener, Arc::clone(&replica.health), Arc::clone(&replica.metrics)));
     tokio::select! {
         biased;
         () = stop.cancelled() => {}

@@ -8,7 +8,8 @@ use policy_api::kargo::{self, convert};
 use policy_core::incident::{Delivery, IncidentState};
 use policy_core::name::VerificationId;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot, VerificationSnapshot,
+    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    VerificationSnapshot,
 };
 use policy_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -70,13 +71,14 @@ impl Scene {
     pub fn deliveries(&self, incident: &IncidentState, now: Timestamp) -> Vec<Delivery> {
         let window = now.minus(DELIVERY_WINDOW_SECONDS);
         let created = self.promotions.iter().filter_map(delivery_of);
-        let claimed = incident.attempts.iter().filter(|attempt| attempt.promotion.is_none()).map(|attempt| Delivery {
-            at: attempt.claimed,
-            kind: attempt.kind.clone(),
-            incident: incident.name.clone(),
-            promotion: None,
-            freight: attempt.freight.clone(),
-        });
+        let claimed =
+            incident.attempts.iter().filter(|attempt| attempt.promotion.is_none()).map(|attempt| Delivery {
+                at: attempt.claimed,
+                kind: attempt.kind.clone(),
+                incident: incident.name.clone(),
+                promotion: None,
+                freight: attempt.freight.clone(),
+            });
         created.chain(claimed).filter(|delivery| delivery.at >= window).collect()
     }
 }

@@ -85,7 +85,8 @@ impl Checkpoints {
         tracing::trace!(step = step.text(), "passed");
         if self.kill_after == Some(step) {
             // SIGKILL and not exit: nothing may be flushed, closed or released, as in a real crash.
-            let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            let killed =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             tracing::error!(?killed, "could not kill this process for a crash test");
         }
     }

@@ -11,7 +11,9 @@ use policy_api::crd::{
     ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
 };
 use policy_core::name::{FreightName, ProjectName, PromotionName};
-use policy_core::snapshot::{FreightSnapshot, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot};
+use policy_core::snapshot::{
+    FreightSnapshot, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,
+};
 use tokio::sync::watch;
 
 use crate::queue::StageKey;
@@ -128,13 +130,20 @@ impl Stores {
 
     /// All Freight of a Project.
     pub fn freight(&self, project: &ProjectName) -> Vec<FreightSnapshot> {
-        self.with(|known| known.freight.get(project).into_iter().flat_map(|all| all.values().cloned()).collect())
+        self.with(|known| {
+            known.freight.get(project).into_iter().flat_map(|all| all.values().cloned()).collect()
+        })
     }
 
     /// Stages of a Project.
     pub fn stages_of(&self, project: &ProjectName) -> Vec<StageSnapshot> {
         self.with(|known| {
-            known.stages.iter().filter(|(key, _)| key.project == *project).map(|(_, stage)| stage.clone()).collect()
+            known
+                .stages
+                .iter()
+                .filter(|(key, _)| key.project == *project)
+                .map(|(_, stage)| stage.clone())
+                .collect()
         })
     }
 

@@ -30,7 +30,16 @@ pub async fn decision(
             Write::Send { message } => {
                 let text = format!("{}: {}", message.title, message.text);
                 let key_of_message = format!("{}:{}", case.name(), dedupe_key(message));
-                send(host, key, scene, &key_of_message, reason(message.severity), loudness(message.severity), &text).await?;
+                send(
+                    host,
+                    key,
+                    scene,
+                    &key_of_message,
+                    reason(message.severity),
+                    loudness(message.severity),
+                    &text,
+                )
+                .await?;
             }
             Write::Event { reason, note } => {
                 let key_of_event = format!("{}:{}:{note}", case.name(), case.state.n_decisions);
@@ -127,14 +136,20 @@ pub fn success(attempt: &Attempt) -> Ending {
             "",
             format!("Promotion `{promotion}` brought the Stage back, and a fresh verification agreed"),
         ),
-        _ => Ending::new(Resolution::Recovered, "", format!("Promotion `{promotion}` succeeded at attempt {}", attempt.number)),
+        _ => Ending::new(
+            Resolution::Recovered,
+            "",
+            format!("Promotion `{promotion}` succeeded at attempt {}", attempt.number),
+        ),
     }
 }
 
 /// How an incident ends whose attempt was not verified afresh.
 pub fn unproven(attempt: &Attempt) -> Ending {
     let promotion = attempt.promotion.as_ref().map_or("", PromotionName::as_str);
-    let text = format!("Promotion `{promotion}` succeeded, but Kargo took over an older verification of the same Freight");
+    let text = format!(
+        "Promotion `{promotion}` succeeded, but Kargo took over an older verification of the same Freight"
+    );
     Ending::new(Resolution::HandedOff, "NotVerified", text)
 }
 
@@ -148,7 +163,11 @@ pub fn ended_by_person(attempt: &Attempt, actor: Option<&str>) -> Ending {
 /// How an incident ends whose attempt's Promotion was deleted.
 pub fn gone(attempt: &Attempt) -> Ending {
     let promotion = attempt.promotion.as_ref().map_or("", PromotionName::as_str);
-    Ending::new(Resolution::HandedOff, "PromotionGone", format!("Promotion `{promotion}` was deleted before it ended"))
+    Ending::new(
+        Resolution::HandedOff,
+        "PromotionGone",
+        format!("Promotion `{promotion}` was deleted before it ended"),
+    )
 }
 
 /// How an incident ends whose attempt was overtaken.

@@ -13,8 +13,8 @@ use policy_core::time::Timestamp;
 use std::time::Duration;
 
 use crate::case::{Case, CaseError, Ending};
-use crate::deliver;
 use crate::decide;
+use crate::deliver;
 use crate::host::{Host, Next};
 use crate::metrics::in_project;
 use crate::policies::Ruling;
@@ -70,7 +70,8 @@ pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
         next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
     }
     for name in open_incidents(host, key) {
-        let case = Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+        let case =
+            Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
         if let Some(mut case) = case.filter(|case| case.state.closed.is_none()) {
             next = next.or_sooner(advance(host, key, &ruling, &mut case).await?);
         }
@@ -108,7 +109,8 @@ fn failures<'a>(
 fn open_incidents(host: &Host, key: &StageKey) -> Vec<String> {
     host.stores.with(|known| {
         let all = known.incidents.get(key).into_iter().flatten();
-        let open = all.filter(|(_, incident)| incident.status.as_ref().is_none_or(|status| status.closed.is_none()));
+        let open =
+            all.filter(|(_, incident)| incident.status.as_ref().is_none_or(|status| status.closed.is_none()));
         let mut names: Vec<_> =
             open.map(|(name, incident)| (incident.spec.failure.at.clone(), name.clone())).collect();
         names.sort();
@@ -122,7 +124,9 @@ fn new_failures(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
         let name = policy_api::names::incident_name(&key.stage, &failure.id);
         host.stores.with(|known| {
             let all = known.incidents.get(key);
-            all.is_some_and(|all| all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure)))
+            all.is_some_and(|all| {
+                all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure))
+            })
         })
     };
     let mut new: Vec<_> = failures(Some(&scene.stage), &scene.promotions)
@@ -136,7 +140,8 @@ fn new_failures(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
 fn has_handled(incident: &policy_api::crd::Incident, failure: &Failure) -> bool {
     let id = failure.id.as_str();
     incident.status.as_ref().is_some_and(|status| {
-        status.decided.as_deref() == Some(id) || status.current.as_ref().is_some_and(|current| current.id == id)
+        status.decided.as_deref() == Some(id)
+            || status.current.as_ref().is_some_and(|current| current.id == id)
     })
 }
 
@@ -144,7 +149,8 @@ fn has_handled(incident: &policy_api::crd::Incident, failure: &Failure) -> bool 
 fn belongs_to_open_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
     let Some(name) = &failure.promotion else { return false };
     let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name);
-    let Some(incident) = promotion.and_then(|promotion| promotion.labels.get(policy_api::names::INCIDENT)) else {
+    let Some(incident) = promotion.and_then(|promotion| promotion.labels.get(policy_api::names::INCIDENT))
+    else {
         return false;
     };
     // A Promotion of an incident never opens another one for its own failure; its verification may, once the
@@ -179,7 +185,8 @@ async fn open(
         .inc();
     if is_old {
         let message = "it happened while nobody watched, and is too old to act on";
-        return close(host, key, &mut case, scene, Ending::new(Resolution::Expired, "Downtime", message)).await;
+        return close(host, key, &mut case, scene, Ending::new(Resolution::Expired, "Downtime", message))
+            .await;
     }
     advance(host, key, ruling, &mut case).await
 }
@@ -258,7 +265,9 @@ async fn undecided(
         }
         Settled::Overtaken { by } => {
             let message = format!("the Stage has moved on: {by}");
-            return close(host, key, case, scene, Ending::new(Resolution::Superseded, "", message)).await.map(Some);
+            return close(host, key, case, scene, Ending::new(Resolution::Superseded, "", message))
+                .await
+                .map(Some);
         }
         Settled::Yes => host.checkpoints.passed(Step::Settled),
     }
@@ -266,7 +275,9 @@ async fn undecided(
         .await
         .map_err(|error| VisitError::Decide(key.clone(), error))?;
     if let Some(closed) = case.state.closed.clone() {
-        tell::closed(host, key, case, scene, &closed).await.map_err(|error| VisitError::Tell(key.clone(), error))?;
+        tell::closed(host, key, case, scene, &closed)
+            .await
+            .map_err(|error| VisitError::Tell(key.clone(), error))?;
     }
     Ok(None)
 }
@@ -295,7 +306,9 @@ async fn followed(
         }
         Followed::Succeeded => (Outcome::Succeeded, tell::success(attempt)),
         Followed::Unproven => (Outcome::Succeeded, tell::unproven(attempt)),
-        Followed::EndedByPerson { actor } => (Outcome::Aborted, tell::ended_by_person(attempt, actor.as_deref())),
+        Followed::EndedByPerson { actor } => {
+            (Outcome::Aborted, tell::ended_by_person(attempt, actor.as_deref()))
+        }
         Followed::Gone => (Outcome::Superseded, tell::gone(attempt)),
         Followed::Overtaken { by } => (Outcome::Superseded, tell::overtaken(attempt, &by)),
     };
@@ -313,7 +326,9 @@ pub(crate) async fn close(
 ) -> Result<Next, VisitError> {
     case.close(ending, host.clock.now());
     if let Some(closed) = case.state.closed.clone() {
-        tell::closed(host, key, case, scene, &closed).await.map_err(|error| VisitError::Tell(key.clone(), error))?;
+        tell::closed(host, key, case, scene, &closed)
+            .await
+            .map_err(|error| VisitError::Tell(key.clone(), error))?;
         host.metrics.closed.get_or_create(&in_project(&key.project, closed.resolution.text())).inc();
     }
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
@@ -324,10 +339,12 @@ pub(crate) async fn close(
 /// Closes what is open in a Stage that is gone, or that no policy rules any more.
 async fn orphans(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     for name in open_incidents(host, key) {
-        let case = Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+        let case =
+            Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
         let Some(mut case) = case.filter(|case| case.state.closed.is_none()) else { continue };
         if host.stores.with(|known| known.stages.contains_key(key)) {
-            let ending = Ending::new(Resolution::HandedOff, "NoPolicy", "no policy rules this Stage any more");
+            let ending =
+                Ending::new(Resolution::HandedOff, "NoPolicy", "no policy rules this Stage any more");
             case.close(ending, host.clock.now());
             case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
         } else {

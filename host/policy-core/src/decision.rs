@@ -178,9 +178,11 @@ impl ActionKind {
             | Self::Escalate
             | Self::HandOff
             | Self::Record => true,
-            Self::RequestApproval | Self::AbortPromotion | Self::Hold | Self::RunRecovery | Self::Custom(_) => {
-                false
-            }
+            Self::RequestApproval
+            | Self::AbortPromotion
+            | Self::Hold
+            | Self::RunRecovery
+            | Self::Custom(_) => false,
         }
     }
 }

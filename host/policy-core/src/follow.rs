@@ -62,7 +62,9 @@ pub fn attempt(attempt: &Attempt, stage: &StageSnapshot, promotions: &[Promotion
 /// The Promotion is not there: deleted by somebody, or collected after the Stage took it over.
 fn unseen(name: &PromotionName, stage: &StageSnapshot) -> Followed {
     match &stage.last_promotion {
-        Some(last) if last.name == *name && last.phase == Some(PromotionPhase::Succeeded) => verified(stage, &[]),
+        Some(last) if last.name == *name && last.phase == Some(PromotionPhase::Succeeded) => {
+            verified(stage, &[])
+        }
         Some(_) | None => Followed::Gone,
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::context::{Outcome, PastDecision};
 use crate::decision::{Action, ActionKind};
 use crate::failure::Failure;
-use crate::name::{FailureId, FreightName, IncidentName, Origin, PromotionName};
 use crate::guardrails::Seen;
+use crate::name::{FailureId, FreightName, IncidentName, Origin, PromotionName};
 use crate::time::Timestamp;
 use crate::write::HoldExpectation;
 

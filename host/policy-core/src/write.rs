@@ -115,9 +115,11 @@ impl Write {
     pub fn touches_kargo(&self) -> bool {
         match self {
             Self::ForceFreshVerification { .. } | Self::CreatePromotion { .. } | Self::Refresh { .. } => true,
-            Self::Timer { .. } | Self::Send { .. } | Self::Event { .. } | Self::Keep { .. } | Self::Close { .. } => {
-                false
-            }
+            Self::Timer { .. }
+            | Self::Send { .. }
+            | Self::Event { .. }
+            | Self::Keep { .. }
+            | Self::Close { .. } => false,
         }
     }
 }

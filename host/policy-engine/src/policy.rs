@@ -206,7 +206,9 @@ impl Policy {
     pub fn decide(&self, context: &Context, proposed: Option<&Decision>) -> Call<Answer> {
         // A modifier hands on what was proposed to it; those kinds of action are not of its making (wit/README.md).
         let mut declared = self.manifest.actions.clone();
-        declared.extend(proposed.into_iter().flat_map(|one| one.actions.iter().map(|action| action.operation.kind())));
+        declared.extend(
+            proposed.into_iter().flat_map(|one| one.actions.iter().map(|action| action.operation.kind())),
+        );
         let request = wit::Request { context, proposed, declared: &declared };
         self.binding.decide(&self.inner.runtime, request)
     }
