@@ -45,3 +45,7 @@ build: ## compile everything, tests included
 
 cargo-test: builtins test-binaries ## all Rust tests
 	$(CARGO) test --workspace
+
+bench: builtins ## what one decision costs, as ratios to a native function (release build, 10 minutes the first time)
+	$(CARGO) build --release --quiet -p policy-engine --example bench --bin refloat-compile
+	target/release/examples/bench target/builtins/retry-transient.wasm target/release/refloat-compile

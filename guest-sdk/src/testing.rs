@@ -27,6 +27,7 @@ pub const NOW_UNIX_SECONDS: u32 = 1_767_268_800;
 /// let context = refloat_policy::testing::context();
 /// assert_eq!(context.incident.retries, 0);
 /// ```
+#[allow(clippy::too_many_lines, reason = "one field per line: a list, not logic")]
 pub fn context() -> Context {
     Context {
         now_unix_seconds: NOW_UNIX_SECONDS,

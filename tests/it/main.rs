@@ -1,6 +1,15 @@
 //! The integration tests: one binary, so that one API server serves them all.
 //! Each module below is one area; each test takes a namespace of its own on the shared server.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::needless_update,
+    reason = "an index or a case that is not there fails the test that asked, which is what it should do"
+)]
+
 mod acceptance;
 mod apiserver_smoke;
 mod controller;

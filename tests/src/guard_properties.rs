@@ -117,7 +117,7 @@ prop_compose! {
         situation.now = Timestamp(1_000_020).plus(later);
         situation.stage.ignored = ignored;
         situation.context.promotion.as_mut().unwrap().is_rollback = rollback;
-        situation.incident.current.user_abort = aborted.then(|| UserAbort { actor: None });
+        situation.incident.current.user_abort = aborted.then_some(UserAbort { actor: None });
         situation.promotions[0].phase = situation.promotions[0].phase.filter(|_| !queued);
         situation
     }

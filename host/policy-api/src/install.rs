@@ -112,11 +112,12 @@ fn aggregated() -> Vec<Value> {
     let edit = ["get", "list", "watch", "create", "update", "patch", "delete"];
     let read = ["get", "list", "watch"];
     let role = |name: &str, into: &[&str], rules: Value| {
-        let mut metadata = json!({"name": name, "labels": labels()});
-        for role in into {
-            let label = format!("{RBAC}/aggregate-to-{role}");
-            metadata["labels"][label] = Value::from("true");
+        let mut labels = labels();
+        if let Some(labels) = labels.as_object_mut() {
+            labels
+                .extend(into.iter().map(|role| (format!("{RBAC}/aggregate-to-{role}"), Value::from("true"))));
         }
+        let metadata = json!({"name": name, "labels": labels});
         json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": metadata, "rules": rules})
     };
     let policies = ["failurepolicies", "policymodules"];

@@ -36,7 +36,7 @@ pub enum CaseError {
         /// The Incident.
         name: String,
         /// Why.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// Somebody else wrote it in between; start over.
     #[error("Incident {project}/{name} was changed by somebody else")]
@@ -189,5 +189,10 @@ fn lost(key: &StageKey, name: &str) -> CaseError {
 }
 
 fn error(operation: &'static str, key: &StageKey, name: &str, source: kube::Error) -> CaseError {
-    CaseError::Request { operation, project: key.project.to_string(), name: name.to_owned(), source }
+    CaseError::Request {
+        operation,
+        project: key.project.to_string(),
+        name: name.to_owned(),
+        source: Box::new(source),
+    }
 }

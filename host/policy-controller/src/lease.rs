@@ -165,7 +165,7 @@ impl Lease {
     /// False when somebody else was quicker.
     async fn create(&self) -> Result<bool, LeaseError> {
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-        let object = Object { metadata, spec: Some(self.spec()), ..Object::default() };
+        let object = Object { metadata, spec: Some(self.spec()) };
         won(self.api.create(&PostParams::default(), &object).await)
             .map_err(|source| self.error("create", source))
     }

@@ -67,6 +67,9 @@ impl GoDuration {
 /// `number` times `unit`, where `number` may have a fraction.
 fn amount(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
     let mut total = match whole {
         "" => 0,
         digits => digits.parse::<u128>().ok()?.checked_mul(unit)?,
