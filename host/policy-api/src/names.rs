@@ -3,11 +3,12 @@
 //! In: identities. Out: texts that an API server accepts. A changed value here orphans every object of the release
 //! before it: [`INCIDENT`] and [`ATTEMPT`] are how a lost claim finds its Promotion.
 
+use crate::kargo::keys;
 use policy_core::name::{FailureId, IncidentName, StageName, Uid};
 use sha2::{Digest, Sha256};
 
 /// Label on Promotions, DecisionRecords and Events: the Incident's name.
-pub const INCIDENT: &str = "refloat.dev/incident";
+pub const INCIDENT: &str = keys::INCIDENT;
 /// Label on Promotions: the attempt's id. A list by it, without resourceVersion, says what was created.
 pub const ATTEMPT: &str = "refloat.dev/attempt";
 /// Label on Promotions: what the delivery is, such as `retry` or `rollback`.
@@ -17,21 +18,21 @@ pub const DECISION: &str = "refloat.dev/decision";
 /// Label on our own objects: the Stage's name, cut to 63 characters.
 pub const STAGE: &str = "refloat.dev/stage";
 /// Annotation on a namespace, Stage or Promotion: `"true"` keeps Refloat away from it (G25).
-pub const IGNORE: &str = "refloat.dev/ignore";
+pub const IGNORE: &str = keys::IGNORE;
 
 /// Kargo: `"true"` marks a Promotion as a rollback; other spellings count as no (kargo-live.md 4).
-pub const KARGO_ROLLBACK: &str = "kargo.akuity.io/rollback";
+pub const KARGO_ROLLBACK: &str = keys::ROLLBACK;
 /// Kargo: any new text makes the controller look at an object again.
 pub const KARGO_REFRESH: &str = "kargo.akuity.io/refresh";
 /// Kargo: asks for a verification; a text that is no verification's id makes the next first one a fresh one
 /// (kargo-live.md 5).
-pub const KARGO_REVERIFY: &str = "kargo.akuity.io/reverify";
+pub const KARGO_REVERIFY: &str = keys::REVERIFY;
 /// Kargo: who created a Promotion; absent when it was the control plane.
-pub const KARGO_CREATE_ACTOR: &str = "kargo.akuity.io/create-actor";
+pub const KARGO_CREATE_ACTOR: &str = keys::CREATE_ACTOR;
 /// Kargo: the origin whose auto-promotion this Promotion holds.
-pub const KARGO_HOLD: &str = "kargo.akuity.io/auto-promotion-hold";
+pub const KARGO_HOLD: &str = keys::HOLD;
 /// Kargo: the origin whose hold this Promotion lifts.
-pub const KARGO_RESUME: &str = "kargo.akuity.io/auto-promotion-resume";
+pub const KARGO_RESUME: &str = keys::RESUME;
 
 /// `generateName` of Promotions. Kargo's webhook gives the real name.
 pub const GENERATE_NAME: &str = "refloat-";

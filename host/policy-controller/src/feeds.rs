@@ -12,9 +12,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use policy_api::crd::{
-    ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
-};
+use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule};
 use policy_api::kargo::{self, convert};
 use policy_core::name::{ProjectName, StageName};
 use serde::de::DeserializeOwned;
@@ -75,13 +73,6 @@ impl Feeds {
     fn start_ours(&self, tasks: &mut JoinSet<()>) {
         let all = watcher::Config::default;
         self.spawn(tasks, Kind::Incident, all(), |feeds, change| feeds.incidents(change));
-        self.spawn(tasks, Kind::StageRecord, all(), |feeds, change: Change<StageRecord>| {
-            feeds.by_stage(
-                change,
-                |known| &mut known.stage_records,
-                |record| record.spec.stage.as_str().into(),
-            );
-        });
         self.spawn(tasks, Kind::FailurePolicy, all(), |feeds, change: Change<FailurePolicy>| {
             feeds.by_name(change, |known, project| known.failure_policies.entry(project).or_default());
         });
@@ -278,29 +269,6 @@ impl Feeds {
             }),
         });
         self.wake(woken);
-    }
-
-    fn by_stage<K: kube::Resource>(
-        &self,
-        change: Change<K>,
-        place: impl Fn(&mut Known) -> &mut BTreeMap<StageKey, Arc<K>>,
-        stage: impl Fn(&K) -> StageName,
-    ) {
-        self.stores.with(|known| {
-            let place = place(known);
-            let key = |object: &K| key_of(object.meta(), stage(object));
-            match change {
-                Change::All(list) => {
-                    *place = list.into_iter().map(|object| (key(&object), Arc::new(object))).collect();
-                }
-                Change::Applied(object) => {
-                    place.insert(key(&object), Arc::new(object));
-                }
-                Change::Deleted(object) => {
-                    place.remove(&key(&object));
-                }
-            }
-        });
     }
 
     fn by_name<K: kube::Resource>(

@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use policy_api::crd::{
-    ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
-};
+use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule};
 use policy_core::name::{FreightName, ProjectName, PromotionName};
 use policy_core::snapshot::{
     FreightSnapshot, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,
@@ -33,8 +31,6 @@ pub enum Kind {
     Freight,
     /// Incidents.
     Incident,
-    /// StageRecords.
-    StageRecord,
     /// FailurePolicies.
     FailurePolicy,
     /// ClusterFailurePolicies.
@@ -46,14 +42,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::Project,
         Self::ProjectConfig,
         Self::Stage,
         Self::Promotion,
         Self::Freight,
         Self::Incident,
-        Self::StageRecord,
         Self::FailurePolicy,
         Self::ClusterFailurePolicy,
         Self::PolicyModule,
@@ -76,8 +71,6 @@ pub struct Known {
     pub freight: BTreeMap<ProjectName, BTreeMap<FreightName, FreightSnapshot>>,
     /// Incidents of each Stage, by name.
     pub incidents: BTreeMap<StageKey, BTreeMap<String, Arc<Incident>>>,
-    /// StageRecords.
-    pub stage_records: BTreeMap<StageKey, Arc<StageRecord>>,
     /// FailurePolicies of each Project, by name.
     pub failure_policies: BTreeMap<ProjectName, BTreeMap<String, Arc<FailurePolicy>>>,
     /// ClusterFailurePolicies by name.

@@ -5,7 +5,6 @@
 //! the resourceVersion that it was planned on.
 //! Never server-side apply: it leaves a Promotion that wedges its Stage (kargo-live.md 0.1).
 
-use policy_core::context::ActorKind;
 use policy_core::decision::ActionKind;
 use policy_core::name::{FreightName, IncidentName, Origin, PromotionName, StageName, Uid};
 use policy_core::snapshot::StageSnapshot;
@@ -240,16 +239,5 @@ pub fn compare(
             Err(Mismatch::WouldResume { origin: origin.clone() })
         }
         (HoldExpectation::MustHold | HoldExpectation::MustNotResume | HoldExpectation::Any, _, _) => Ok(()),
-    }
-}
-
-/// Who an actor is, by Kargo's text. `None` is Kargo itself: only the control plane leaves it out.
-pub fn actor_kind(actor: Option<&str>, account: &str) -> ActorKind {
-    match actor {
-        None => ActorKind::Kargo,
-        Some(actor) if actor == format!("kubernetes:{account}") => ActorKind::Refloat,
-        Some(actor) if actor.starts_with("controller:") => ActorKind::Kargo,
-        Some("unknown actor" | "") => ActorKind::Unknown,
-        Some(_) => ActorKind::Person,
     }
 }

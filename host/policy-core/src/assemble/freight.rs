@@ -3,9 +3,9 @@
 //! In: snapshots. Out: facts. Freight that is gone keeps its name and origin, and nothing else is made up. Which one
 //! is good is [`crate::target`]'s word.
 
-use super::promotion::is_reused;
 use super::{World, fact, short};
 use crate::context::{Artifact, FreightFacts, FreightPiece, FreightRef, PastCollection, RollbackTarget};
+use crate::detect;
 use crate::name::{FreightName, Origin};
 use crate::redact;
 use crate::snapshot::{CollectionSnapshot, FreightSnapshot};
@@ -89,7 +89,7 @@ fn collection(past: &CollectionSnapshot, world: &World<'_>) -> PastCollection {
             .map(|(origin, name)| FreightRef { origin: origin.to_string(), name: name.to_string() })
             .collect(),
         verification: newest.and_then(|one| one.phase).map(|phase| phase.text().to_owned()),
-        verification_reused: newest.is_some_and(|one| is_reused(one, world)),
+        verification_reused: newest.is_some_and(|one| detect::is_reused(&world.stage.history, one)),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::context::{
 use crate::redact;
 use crate::rules::Rules;
 use crate::snapshot::{PromotionPhase, PromotionSnapshot, StepSnapshot, VerificationSnapshot};
+use crate::{classify, detect};
 
 /// The alias whose output is always captured: the hint channel for templates.
 const HINT_ALIAS: &str = "failure-hint";
@@ -61,7 +62,7 @@ fn step(index: usize, snapshot: &StepSnapshot, rules: &Rules) -> StepFacts {
         message: redact::capped(&snapshot.message, MAX_MESSAGE_BYTES),
         error_count: snapshot.error_count,
         continue_on_error: snapshot.continue_on_error,
-        mutates: mutates(&snapshot.kind),
+        mutates: classify::mutates(&snapshot.kind),
         started_unix_seconds: snapshot.started,
         finished_unix_seconds: snapshot.finished,
         output: output.map(|text| redact::capped(text, MAX_OUTPUT_BYTES)),
@@ -73,40 +74,6 @@ fn step(index: usize, snapshot: &StepSnapshot, rules: &Rules) -> StepFacts {
 fn may_capture(alias: &str, rules: &Rules) -> bool {
     let own = alias.rsplit("::").next().unwrap_or(alias);
     own == HINT_ALIAS || rules.capture_outputs.iter().any(|allowed| allowed == alias)
-}
-
-/// Whether a runner of that kind changes anything outside of the Promotion's own work directory, for the runners
-/// that Kargo brings (`pkg/promotion/runner/builtin`, v1.11.2). `http` depends on its method, others are not known.
-fn mutates(kind: &str) -> Option<bool> {
-    match kind {
-        "git-push" | "git-open-pr" | "git-merge-pr" | "git-tag" | "argocd-update" | "oci-push"
-        | "set-metadata" | "send-message" | "jira" | "tf-apply" => Some(true),
-        "argocd-wait"
-        | "compose-output"
-        | "copy"
-        | "delete"
-        | "fail"
-        | "git-clear"
-        | "git-clone"
-        | "git-commit"
-        | "git-wait-for-pr"
-        | "hcl-update"
-        | "helm-template"
-        | "helm-update-chart"
-        | "http-download"
-        | "json-parse"
-        | "json-update"
-        | "kustomize-build"
-        | "kustomize-set-image"
-        | "oci-download"
-        | "toml-parse"
-        | "toml-update"
-        | "untar"
-        | "yaml-merge"
-        | "yaml-parse"
-        | "yaml-update" => Some(false),
-        _ => None,
-    }
 }
 
 /// Promotions of the Stage that have not ended, by name: the order in which Kargo runs them.
@@ -138,31 +105,12 @@ pub(super) fn verification(snapshot: &VerificationSnapshot, world: &World<'_>) -
         message: redact::capped(&snapshot.message, MAX_MESSAGE_BYTES),
         actor: snapshot.actor.as_deref().map(short),
         analysis_run: snapshot.analysis_run.clone(),
-        reused: is_reused(snapshot, world),
+        reused: detect::is_reused(&world.stage.history, snapshot),
         started_unix_seconds: snapshot.started,
         finished_unix_seconds: snapshot.finished,
         metrics: run.map(|run| run.metrics.iter().map(metric).collect()).unwrap_or_default(),
         extra: collection.map(|collection| fact("freight-collection", &collection.id)).into_iter().collect(),
     }
-}
-
-/// Whether Kargo copied an older result: an older entry of the history names the same AnalysisRun, or that run began
-/// before this verification did (kargo-live.md section 5). A quick run begins and ends in the same second, so equal
-/// times alone say nothing.
-pub(super) fn is_reused(snapshot: &VerificationSnapshot, world: &World<'_>) -> bool {
-    let Some(run) = &snapshot.analysis_run else {
-        return false;
-    };
-    let all = world.stage.history.iter().flat_map(|collection| &collection.verifications);
-    let mut older = all.skip_while(|one| one.id != snapshot.id).skip(1);
-    let is_named_before = older.any(|one| one.id != snapshot.id && one.analysis_run.as_ref() == Some(run));
-    let began_before = world.analysis_run.filter(|known| known.name == *run).is_some_and(|known| {
-        match (known.finished, snapshot.started) {
-            (Some(run_end), Some(start)) => run_end < start,
-            (None, _) | (_, None) => false,
-        }
-    });
-    is_named_before || began_before
 }
 
 fn metric(metric: &MetricFacts) -> MetricFacts {
