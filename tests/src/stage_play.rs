@@ -67,7 +67,10 @@ impl<'a> StagePlay<'a> {
             Self { server, project: project.to_owned(), kargo, admin, mark: server.audit().mark()? };
         play.furnish(&setting).await?;
         play.grant(&setting).await?;
-        play.promote(OLD).await?;
+        // With auto-promotion on, Kargo does it: a second Promotion by hand would sometimes come first.
+        if !setting.auto_promotion {
+            play.promote(OLD).await?;
+        }
         play.verified(OLD, "Successful").await?;
         play.mark = server.audit().mark()?;
         Ok(play)
