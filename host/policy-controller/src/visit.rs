@@ -66,14 +66,17 @@ pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
         return orphans(host, key).await;
     };
     let mut next = Next::Await;
+    let mut is_fresh = true;
     for failure in new_failures(host, key, &scene) {
         next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
+        is_fresh = false;
     }
+    let mut first = is_fresh.then_some(scene);
     for name in open_incidents(host, key) {
         let case =
             Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
         if let Some(mut case) = case.filter(|case| case.state.closed.is_none()) {
-            next = next.or_sooner(advance(host, key, &ruling, &mut case).await?);
+            next = next.or_sooner(advance(host, key, &ruling, &mut case, first.take()).await?);
         }
     }
     Ok(next)
@@ -188,7 +191,7 @@ async fn open(
         return close(host, key, &mut case, scene, Ending::new(Resolution::Expired, "Downtime", message))
             .await;
     }
-    advance(host, key, ruling, &mut case).await
+    advance(host, key, ruling, &mut case, None).await
 }
 
 /// Whether it happened after the last leader was seen alive: then it is ours to explain, however old.
@@ -226,15 +229,27 @@ fn phase(case: &Case, now: Timestamp) -> Phase {
     }
 }
 
-/// Moves one incident on by as many steps as it can take now.
-async fn advance(host: &Host, key: &StageKey, ruling: &Ruling, case: &mut Case) -> Result<Next, VisitError> {
+/// Moves one incident on by as many steps as it can take now. `first` is the scene for the first step when it was read
+/// in this visit and nothing was done since; every later step reads its own.
+async fn advance(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    case: &mut Case,
+    mut first: Option<Scene>,
+) -> Result<Next, VisitError> {
     // Each round ends in a wait, a close, or a later phase; more rounds than this mean a bug, and a later visit.
     for _ in 0..8 {
         if case.state.closed.is_some() {
             return Ok(Next::Await);
         }
-        let scene = scene::read(host, key, &ruling.rules.capture_outputs).await;
-        let Some(scene) = scene.map_err(|error| VisitError::Scene(key.clone(), error))? else {
+        let scene = match first.take() {
+            Some(scene) => Some(scene),
+            None => scene::read(host, key, &ruling.rules.capture_outputs)
+                .await
+                .map_err(|error| VisitError::Scene(key.clone(), error))?,
+        };
+        let Some(scene) = scene else {
             return stage_gone(host, key, case).await;
         };
         let stepped = match phase(case, host.clock.now()) {
