@@ -154,6 +154,63 @@ async fn a_policy_that_never_returns_changes_nothing_and_is_named() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_policy_that_never_answers_is_asked_three_times() -> Outcome {
+    let server = apiserver::shared().await?;
+    let play = StagePlay::open(server, "disabled", fails_first(Attempts::Any), Setting::default()).await?;
+    play.freight(NEW, 2).await?;
+    let module = policy_tests::guests::hostile()?;
+    play.cluster_module("never-answers", &module).await?;
+    let chain = |what: &str| {
+        json!({"chain": [{"name": "loops", "module": {"kind": "ClusterPolicyModule", "name": "never-answers"},
+            "settings": {"do": what}}],
+            "allowedActions": policy_tests::guests::HOSTILE_ACTIONS})
+    };
+    play.policy("loops", &chain("loop")).await?;
+    let _refloat = play.replica("one", &[])?;
+    play.condition("loops", "Accepted", "True").await?;
+    for n in 1..=4 {
+        play.promote(NEW).await?;
+        play.all_closed(n).await?;
+    }
+    let incidents = play.all_closed(4).await?;
+    let said: Vec<String> = incidents.iter().map(|one| text(one, "/status/closed/message")).collect();
+    assert!(said[..3].iter().all(|said| said.contains("used up its fuel")), "{said:#?}");
+    assert!(said[3].contains("is disabled and was not asked"), "{said:#?}");
+    let message = play.condition("loops", "Ready", "False").await?;
+    assert!(message.contains("3 guest faults in a row") && message.contains("settings"), "{message}");
+    play.change_policy("loops", &json!({"spec": chain("pass")})).await?;
+    play.condition("loops", "Ready", "True").await?;
+    play.promote(NEW).await?;
+    play.all_closed(5).await?;
+    play.writes_to_kargo()?.expect_none()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_outlives_an_incident_is_kept() -> Outcome {
+    let server = apiserver::shared().await?;
+    let play = StagePlay::open(server, "remembers", bad_freight(), Setting::default()).await?;
+    play.freight(NEW, 2).await?;
+    play.policy("back", &rolling_back()).await?;
+    let _refloat = play.replica("one", &[])?;
+    play.condition("back", "Accepted", "True").await?;
+    play.promote(NEW).await?;
+    let incident = play.closed().await?;
+    closed_as(&incident, "RolledBack");
+    until("the StageRecord knows the delivery and the good Freight", || async {
+        let records = play.ours("StageRecord", "stagerecords").await?;
+        let Some(record) = records.first() else { return Ok(false) };
+        Ok(text(record, "/status/deliveries/0/incident") == text(&incident, "/metadata/name")
+            && text(record, "/status/deliveries/0/kind") == "rollback"
+            && text(record, "/status/lastGood/0/freight") == OLD)
+    })
+    .await?;
+    let records = play.ours("DecisionRecord", "decisionrecords").await?;
+    assert_eq!(text(&records[0], "/metadata/ownerReferences/0/name"), text(&incident, "/metadata/name"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn observe_decides_and_writes_nothing() -> Outcome {
     let server = apiserver::shared().await?;
     let play = StagePlay::open(server, "observes", bad_freight(), Setting::default()).await?;

@@ -1,4 +1,4 @@
-//! Case files of the reading half of the core: detect, settle, target, classify, hints, redact, settings.
+//! Case files of the reading half of the core: detect, settle, target, memory, classify, hints, redact, settings.
 //!
 //! In: a case's YAML as a JSON value. Out: what the core makes of it, as a JSON value that the runner compares with
 //! `expect`. Objects are given as Kargo writes them, inline or as `capture: a/fail-step/promotion.yaml` below
@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use policy_api::kargo::{self, convert};
 use policy_core::failure::{Failure, Trigger};
+use policy_core::incident::Delivery;
 use policy_core::name::FreightName;
 use policy_core::snapshot::{AnalysisRunSnapshot, FreightSnapshot, PromotionSnapshot, StageSnapshot};
+use policy_core::stage_memory::StageMemory;
 use policy_core::time::Timestamp;
 use policy_core::{classify, detect, hints, redact, settings, settle, target};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// Runs a case of one of these kinds: `None` when the kind is not one of them, `Err` when the case makes no sense.
@@ -22,6 +25,7 @@ pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
         "detect" => detect_case(case),
         "settle" => settle_case(case),
         "target" => target_case(case),
+        "memory" => memory_case(case),
         "classify" => classify_case(case),
         "hints" => hints_case(case),
         "redact" => redact_case(case),
@@ -66,7 +70,16 @@ fn target_case(case: &Value) -> anyhow::Result<Value> {
     );
     let failing = case.get("failing").and_then(Value::as_str).map(FreightName::from);
     let failure = failure(case, &stage, &promotions)?;
-    let targets = target::last_good(&failure, failing.as_ref(), &stage, &promotions, &freight, now);
+    let memory = memory(case)?;
+    let targets = target::last_good(&target::Question {
+        failure: &failure,
+        failing: failing.as_ref(),
+        stage: &stage,
+        promotions: &promotions,
+        freight: &freight,
+        remembered: memory.good.as_ref(),
+        now,
+    });
     let mut actual = json!({ "targets": targets });
     let also = case.get("also").and_then(Value::as_array).cloned().unwrap_or_default();
     for question in also.iter().filter_map(Value::as_str) {
@@ -82,6 +95,20 @@ fn target_case(case: &Value) -> anyhow::Result<Value> {
         };
     }
     Ok(actual)
+}
+
+/// What is remembered of the Stage.
+fn memory(case: &Value) -> anyhow::Result<StageMemory> {
+    Ok(case.get("memory").map(StageMemory::deserialize).transpose()?.unwrap_or_default())
+}
+
+/// `memory`, `stage`, `promotions`, `seen`, `now` -> what is remembered after a look.
+fn memory_case(case: &Value) -> anyhow::Result<Value> {
+    let (stage, promotions) = (stage(case)?, promotions(case)?);
+    let seen: Vec<Delivery> = case.get("seen").map(Vec::deserialize).transpose()?.unwrap_or_default();
+    let now = case.get("now").map(Timestamp::deserialize).transpose()?.unwrap_or_default();
+    let after = memory(case)?.after_look(&stage, &promotions, &seen, now);
+    Ok(serde_json::to_value(after)?)
 }
 
 /// `promotion`, or `stage` with `analysisRun`, or `text` with `kind` -> the classification.
@@ -252,7 +279,8 @@ mod tests {
 
     use super::*;
 
-    const AREAS: [&str; 7] = ["detect", "settle", "target", "classify", "hints", "redact", "settings"];
+    const AREAS: [&str; 8] =
+        ["detect", "settle", "target", "memory", "classify", "hints", "redact", "settings"];
 
     fn cases() -> Vec<(String, Value)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");

@@ -3,11 +3,13 @@
 //! In: a case, whose `input` is laid over `guard_base.yaml` (objects merge, lists replace, `null` removes). Out: what
 //! the core says, as JSON. Nothing here decides anything.
 
+use std::collections::BTreeMap;
+
 use policy_core::assemble::{self, World};
 use policy_core::chain::{self, Entry};
 use policy_core::context::Context;
 use policy_core::decision::{Answer, Decision};
-use policy_core::guardrails::g23_guest_fault::{self, CallEnd};
+use policy_core::guardrails::g23_guest_fault::{self, CallEnd, Called, FaultTally};
 use policy_core::guardrails::{self, Input, Seen};
 use policy_core::guest_fault::GuestFault;
 use policy_core::incident::{Closed, Delivery, IncidentState};
@@ -62,7 +64,7 @@ pub struct Situation {
     pub decision: Decision,
     /// How earlier calls of the module ended (G23).
     #[serde(default)]
-    pub calls: Option<Vec<CallEnd>>,
+    pub calls: Option<Vec<PastCall>>,
     /// A guest fault instead of a decision.
     #[serde(default)]
     pub fault: Option<GuestFault>,
@@ -103,6 +105,20 @@ impl Situation {
     }
 }
 
+/// One earlier call of a component (G23).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PastCall {
+    /// The Stage that it was for.
+    pub stage: String,
+    /// What was called.
+    pub called: Called,
+    /// How it ended.
+    pub end: CallEnd,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Runs a case: `None` when the kind is not one of these.
 #[must_use]
 pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
@@ -119,12 +135,26 @@ pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
 
 fn guardrails(situation: &Situation) -> Result<Value, String> {
     if let Some(calls) = &situation.calls {
-        return Ok(json!({
-            "faultsInARow": g23_guest_fault::faults_in_a_row(calls),
-            "disabled": g23_guest_fault::is_disabled(calls),
-        }));
+        return write(&tallied(calls));
     }
     write(&situation.look(|input| guardrails::check(&situation.decision, input)))
+}
+
+/// Tells each Stage's memory of the calls in their order, then asks whether the first one's component is disabled.
+fn tallied(calls: &[PastCall]) -> Value {
+    let mut stages: BTreeMap<&str, Vec<FaultTally>> = BTreeMap::new();
+    for call in calls {
+        let own = stages.remove(call.stage.as_str()).unwrap_or_default();
+        let others: Vec<FaultTally> = stages.values().flatten().cloned().collect();
+        let after = g23_guest_fault::after(&own, &others, &call.called, call.end, call.at, "used up its fuel");
+        stages.insert(&call.stage, after);
+    }
+    let called = calls.first().map(|call| call.called.clone()).unwrap_or_default();
+    let all = stages.values().flatten();
+    json!({
+        "faultsInARow": g23_guest_fault::faults_in_a_row(all.clone(), &called),
+        "disabled": g23_guest_fault::disabled(all, &called).map(|fault| explain::fault("retry", &fault)),
+    })
 }
 
 fn planned(situation: &Situation) -> Result<Value, String> {
@@ -237,6 +267,7 @@ fn context_of(situation: &Situation) -> Context {
         stage: &situation.stage,
         promotions: &situation.promotions,
         freight: &situation.freight,
+        remembered: None,
         analysis_run: situation.analysis_run.as_ref(),
         incident: &situation.incident,
         rules: &situation.rules,

@@ -292,14 +292,24 @@ impl<'a> StagePlay<'a> {
     /// # Errors
     /// When there is none, more than one, or it does not close within the deadline.
     pub async fn closed(&self) -> anyhow::Result<Value> {
-        until(&format!("the incident of `{}` closes", self.project), || async {
+        self.all_closed(1).await?.pop().context("an Incident")
+    }
+
+    /// Waits until there are exactly `n` Incidents and all are closed, and gives them, oldest failure first.
+    ///
+    /// # Errors
+    /// When there are fewer or more, or one does not close within the deadline.
+    pub async fn all_closed(&self, n: usize) -> anyhow::Result<Vec<Value>> {
+        until(&format!("{n} incident(s) of `{}` close", self.project), || async {
             let incidents = self.ours("Incident", "incidents").await?;
-            Ok(!incidents.is_empty() && incidents.iter().all(|one| one.pointer("/status/closed").is_some()))
+            Ok(incidents.len() >= n && incidents.iter().all(|one| one.pointer("/status/closed").is_some()))
         })
         .await?;
-        let incidents = self.ours("Incident", "incidents").await?;
-        ensure!(incidents.len() == 1, "{} Incidents: {incidents:#?}", incidents.len());
-        incidents.into_iter().next().context("an Incident")
+        let mut incidents = self.ours("Incident", "incidents").await?;
+        ensure!(incidents.len() == n, "{} Incidents: {incidents:#?}", incidents.len());
+        // Promotions of one second are in the order of their names.
+        incidents.sort_by_key(|one| text(one, "/spec/failure/promotion"));
+        Ok(incidents)
     }
 
     /// What the audit log says about this Project since the play was opened.

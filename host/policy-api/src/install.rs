@@ -91,7 +91,8 @@ fn cluster_rules(install: &Install) -> Vec<Value> {
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["get"]),
         rule(OURS, &policies, &read),
         json!({"apiGroups": [OURS], "resources": policy_status, "verbs": ["update"]}),
-        rule(OURS, &kept, &["get", "list", "watch", "create"]),
+        // `delete` makes room: what is kept of the past is bounded.
+        rule(OURS, &kept, &["get", "list", "watch", "create", "delete"]),
         json!({"apiGroups": [OURS], "resources": kept_status, "verbs": ["update"]}),
         // Modules in ConfigMaps of Projects. `get` only: nothing is listed, and Secrets are not read at all.
         rule("", &["configmaps"], &["get"]),

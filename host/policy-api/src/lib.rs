@@ -17,6 +17,7 @@ pub mod names;
 pub mod record;
 pub mod rights;
 pub mod select;
+pub mod stage_record;
 pub mod yaml;
 
 pub use crd::{crds, crds_yaml};

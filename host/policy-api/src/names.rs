@@ -17,6 +17,8 @@ pub const KIND: &str = "refloat.dev/kind";
 pub const DECISION: &str = "refloat.dev/decision";
 /// Label on our own objects: the Stage's name, cut to 63 characters.
 pub const STAGE: &str = "refloat.dev/stage";
+/// Annotation on DecisionRecords: how many bytes they had when they were written, so that nobody reads them for it.
+pub const BYTES: &str = "refloat.dev/bytes";
 /// Annotation on a namespace, Stage or Promotion: `"true"` keeps Refloat away from it (G25).
 pub const IGNORE: &str = keys::IGNORE;
 

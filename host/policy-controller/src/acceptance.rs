@@ -27,6 +27,7 @@ use crate::host::Host;
 use crate::modules::{self, ModuleKey, ModuleState};
 use crate::queue::StageKey;
 use crate::rights;
+use crate::stage_records;
 
 /// Stages that a status lists at most.
 const MAX_MATCHED: usize = 256;
@@ -153,6 +154,8 @@ async fn say(
         judged.project.as_str(),
     ));
     set(write_access(mode, &matched));
+    set(answering(host, judged));
+    set(space(host, &judged.project));
     status.matched_stages = matched;
     if policy.status.as_ref() == Some(&status) {
         return;
@@ -234,6 +237,38 @@ async fn matched(host: &Host, project: &ProjectName, ruled: &Ruled, mode: Mode) 
         matched.push(MatchedStage { name: stage.name.to_string(), mode: really, missing_verbs: missing });
     }
     matched
+}
+
+/// Whether there is room for further records.
+fn space(host: &Host, project: &ProjectName) -> Statement {
+    match host.fullness.warning(project) {
+        None => Statement::yes(types::SPACE, reasons::ENOUGH, "DecisionRecords are within their bounds"),
+        Some(percent) => Statement::no(
+            types::SPACE,
+            reasons::NEARLY_FULL,
+            // In steps, so that the status is not written for every byte.
+            format!("DecisionRecords take over {} % of their room; the oldest go first", percent / 10 * 10),
+        ),
+    }
+}
+
+/// Whether every policy of the chain may be asked (G23).
+fn answering(host: &Host, judged: &Judged) -> Statement {
+    let chain = judged.in_force.as_ref().map(|policy| host.policies.chain(&policy.spec.body, &judged.project));
+    let chain = chain.unwrap_or_default();
+    let disabled = stage_records::disabled(host, &judged.project, &chain);
+    let first = chain.iter().zip(disabled).find_map(|(entry, fault)| Some((&entry.name, fault?)));
+    match first {
+        None => Statement::yes(types::READY, reasons::READY, "every policy of the chain is asked"),
+        Some((name, fault)) => Statement::no(
+            types::READY,
+            reasons::POLICY_DISABLED,
+            format!(
+                "{}; nobody of this chain is asked until its settings or its component change",
+                policy_core::explain::fault(name, &fault)
+            ),
+        ),
+    }
 }
 
 fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {

@@ -3,6 +3,8 @@
 //! In: an Incident from the API server. Out: the same with changes saved by an update that fails when anybody else
 //! wrote in between: the Incident is the unit of consistency, so a lost race here means "start over", never "merge".
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource as _;
 use kube::api::{Api, PostParams};
 use policy_api::convert;
 use policy_api::crd::Incident;
@@ -106,6 +108,11 @@ impl Case {
     /// Its name.
     pub fn name(&self) -> &IncidentName {
         &self.state.name
+    }
+
+    /// What makes an object go with this Incident.
+    pub fn owner(&self) -> Option<OwnerReference> {
+        self.object.owner_ref(&())
     }
 
     /// Saves the state. The update carries the resourceVersion that was read.

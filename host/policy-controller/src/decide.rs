@@ -10,6 +10,7 @@ use policy_core::assemble::{self, World};
 use policy_core::chain::{self, Run, Word};
 use policy_core::context::{Context, Mode, Outcome, PastDecision};
 use policy_core::decision::Answer;
+use policy_core::guardrails::g23_guest_fault::CallEnd;
 use policy_core::guardrails::{self, Input, Seen};
 use policy_core::incident::{Pending, Timer};
 use policy_core::plan::{self, Planned};
@@ -25,6 +26,7 @@ use crate::queue::StageKey;
 use crate::records::{self, RecordError};
 use crate::rights;
 use crate::scene::{self, Scene, SceneError};
+use crate::stage_records::{self, Ended, StageRecordError};
 use crate::steps::Step;
 use crate::tell;
 
@@ -46,6 +48,9 @@ pub enum DecideError {
     /// The record could not be written.
     #[error("failed to keep the record of a decision")]
     Record(#[source] RecordError),
+    /// How the policies' calls ended could not be kept.
+    #[error("failed to remember how the policies answered")]
+    Remember(#[source] StageRecordError),
     /// People could not be told.
     #[error("failed to tell about a decision")]
     Tell(#[source] crate::events::EventError),
@@ -76,7 +81,10 @@ pub async fn decide(
     let rules = rules_in_force(host, key, ruling).await.map_err(DecideError::Rights)?;
     let context = gather(host, key, case, scene, &rules).await?;
     host.checkpoints.passed(Step::Gathered);
-    let asked = ask(host, ruling, &context, case).await.map_err(DecideError::Run)?;
+    let asked = match nobody(host, key, ruling, &context) {
+        Some(asked) => asked,
+        None => ask(host, ruling, &context, case).await.map_err(DecideError::Run)?,
+    };
     count(host, key, &asked, rules.mode);
     let planned = bound(host, ruling, case, scene, &rules, &context, &asked);
     host.checkpoints.passed(Step::Decided);
@@ -84,6 +92,7 @@ pub async fn decide(
         records::Decided { ruling, context: &context, asked: &asked, planned: &planned, mode: rules.mode };
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
+    remember_calls(host, key, ruling, scene, &asked).await.map_err(DecideError::Remember)?;
     case.state.n_decisions = number;
     tell::decision(host, key, case, scene, &planned.writes).await.map_err(DecideError::Tell)?;
     host.checkpoints.passed(Step::Told);
@@ -132,6 +141,7 @@ async fn gather(
         promotions: &scene.promotions,
         freight: &scene.freight,
         analysis_run: run.as_ref(),
+        remembered: scene.memory.good.as_ref(),
         incident: &case.state,
         rules,
         settings: &policy_core::settings::Settings::default(),
@@ -159,6 +169,35 @@ fn seed(case: &Case) -> [u32; 4] {
     std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
+/// What comes of a chain with a disabled policy in it: nobody is asked.
+fn nobody(host: &Host, key: &StageKey, ruling: &Ruling, context: &Context) -> Option<Asked> {
+    let disabled = stage_records::disabled(host, &key.project, &ruling.chain);
+    let entries: Vec<_> = ruling.chain.iter().map(|entry| entry.entry.clone()).collect();
+    let run = chain::disabled(&entries, context.failure.trigger, &disabled)?;
+    Some(Asked { run, calls: entries.iter().map(|_| None).collect() })
+}
+
+/// Remembers for G23 who answered and who did not.
+async fn remember_calls(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    scene: &Scene,
+    asked: &Asked,
+) -> Result<(), StageRecordError> {
+    let ended = ruling.chain.iter().zip(&asked.run.said).filter_map(|(entry, said)| match &said.word {
+        Word::Decided(_) | Word::Pass => {
+            Some(Ended { entry, end: CallEnd::Answered, message: String::new() })
+        }
+        Word::Fault(fault) => {
+            let message = format!("{}: {}", fault.kind.text(), fault.message);
+            Some(Ended { entry, end: CallEnd::Faulted, message })
+        }
+        Word::Skipped(_) => None,
+    });
+    stage_records::count(host, key, &scene.stage, &ended.collect::<Vec<_>>()).await
+}
+
 /// Asks the chain on a thread of its own, so that no guest can hold up a watch or the Lease.
 async fn ask(
     host: &Host,
@@ -170,7 +209,7 @@ async fn ask(
     let mut context = context.clone();
     let states = case.state.states.clone();
     let started = tokio::time::Instant::now();
-    let asked = tokio::task::spawn_blocking(move || {
+    let work = move || {
         let entries: Vec<_> = chain.iter().map(|entry| entry.entry.clone()).collect();
         let mut calls: Vec<Option<Call<Answer>>> = chain.iter().map(|_| None).collect();
         let trigger = context.failure.trigger;
@@ -186,8 +225,8 @@ async fn ask(
             result
         });
         Asked { run, calls }
-    })
-    .await?;
+    };
+    let asked = host.guests.run(work).await?;
     host.metrics.decision_seconds.observe(started.elapsed().as_secs_f64());
     for call in asked.calls.iter().flatten() {
         // Fuel fits into the 53 bits of a double by ten orders of magnitude.

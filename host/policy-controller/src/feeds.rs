@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule};
+use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord};
 use policy_api::kargo::{self, convert};
 use policy_core::name::{ProjectName, StageName};
 use serde::de::DeserializeOwned;
@@ -73,8 +73,10 @@ impl Feeds {
     fn start_ours(&self, tasks: &mut JoinSet<()>) {
         let all = watcher::Config::default;
         self.spawn(tasks, Kind::Incident, all(), |feeds, change| feeds.incidents(change));
+        self.spawn(tasks, Kind::StageRecord, all(), |feeds, change| feeds.stage_records(change));
         self.spawn(tasks, Kind::FailurePolicy, all(), |feeds, change: Change<FailurePolicy>| {
-            feeds.by_name(change, |known, project| known.failure_policies.entry(project).or_default());
+            feeds.by_name(change, |known| &mut known.failure_policies);
+            feeds.policies_changed.notify_one();
         });
         self.spawn(
             tasks,
@@ -85,7 +87,8 @@ impl Feeds {
             },
         );
         self.spawn(tasks, Kind::PolicyModule, all(), |feeds, change: Change<PolicyModule>| {
-            feeds.by_name(change, |known, project| known.modules.entry(project).or_default());
+            feeds.by_name(change, |known| &mut known.modules);
+            feeds.policies_changed.notify_one();
         });
         self.spawn(tasks, Kind::ClusterPolicyModule, all(), |feeds, change: Change<ClusterPolicyModule>| {
             feeds.cluster_wide(change, |known| &mut known.cluster_modules);
@@ -271,28 +274,47 @@ impl Feeds {
         self.wake(woken);
     }
 
+    /// Memories wake nobody: what they say is only asked for when something else has happened. But for faults: who
+    /// is disabled stands in the status of policies.
+    fn stage_records(&self, change: Change<StageRecord>) {
+        let has_faults = match &change {
+            Change::All(list) => list.iter().any(has_faults),
+            Change::Applied(record) | Change::Deleted(record) => has_faults(record),
+        };
+        self.by_name(change, |known| &mut known.stage_records);
+        if has_faults {
+            self.policies_changed.notify_one();
+        }
+    }
+
     fn by_name<K: kube::Resource>(
         &self,
         change: Change<K>,
-        place: impl Fn(&mut Known, ProjectName) -> &mut BTreeMap<String, Arc<K>>,
+        place: impl Fn(&mut Known) -> &mut BTreeMap<ProjectName, BTreeMap<String, Arc<K>>>,
     ) {
         let project = |object: &K| ProjectName::new(object.meta().namespace.clone().unwrap_or_default());
         self.stores.with(|known| {
+            let place = place(known);
             let objects = match change {
-                Change::All(list) => list,
+                Change::All(list) => {
+                    place.clear();
+                    list
+                }
                 Change::Applied(object) => vec![object],
                 Change::Deleted(object) => {
-                    place(known, project(&object)).remove(&object.name_any());
+                    if let Some(all) = place.get_mut(&project(&object)) {
+                        all.remove(&object.name_any());
+                    }
                     return;
                 }
             };
             for object in objects {
                 if self.scope.covers(&project(&object)) {
-                    place(known, project(&object)).insert(object.name_any(), Arc::new(object));
+                    let all = place.entry(project(&object)).or_default();
+                    all.insert(object.name_any(), Arc::new(object));
                 }
             }
         });
-        self.policies_changed.notify_one();
     }
 
     fn cluster_wide<K: kube::Resource>(
@@ -328,6 +350,10 @@ impl Feeds {
             self.wake(self.stores.stage_keys(project));
         }
     }
+}
+
+fn has_faults(record: &StageRecord) -> bool {
+    record.status.as_ref().is_some_and(|status| !status.faults.is_empty())
 }
 
 fn key_of(metadata: &kube::core::ObjectMeta, stage: StageName) -> StageKey {

@@ -12,10 +12,12 @@ use policy_core::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::guests::Guests;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::queue::Queue;
 use crate::requests::Requests;
+use crate::retention::Fullness;
 use crate::steps::Checkpoints;
 use crate::stores::Stores;
 
@@ -61,6 +63,10 @@ pub struct Host {
     pub previous_leader: Option<Timestamp>,
     /// What only this process knows.
     pub memory: Memory,
+    /// Where guests run.
+    pub guests: Guests,
+    /// How full the DecisionRecords are.
+    pub fullness: Fullness,
 }
 
 /// What only this process knows. Lost in a restart without harm.

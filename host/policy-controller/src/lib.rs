@@ -7,7 +7,8 @@
 //! [`acceptance`] says which policies are in force; [`lease`] makes one replica the leader.
 //!
 //! Kargo objects are written only in [`deliver`], by POST or by a patch with a resourceVersion, as the Project's own
-//! account. Nothing here uses server-side apply, deletes anything, or knows whether the cluster is simulated.
+//! account. Nothing here uses server-side apply, deletes anything of Kargo's, or knows whether the cluster is simulated;
+//! [`retention`] deletes what we keep of the past and have no room for.
 
 pub mod acceptance;
 pub mod admin;
@@ -17,6 +18,7 @@ pub mod decide;
 pub mod deliver;
 pub mod events;
 pub mod feeds;
+pub mod guests;
 pub mod host;
 pub mod lease;
 pub mod metrics;
@@ -25,9 +27,11 @@ pub mod policies;
 pub mod queue;
 pub mod records;
 pub mod requests;
+pub mod retention;
 pub mod rights;
 pub mod run;
 pub mod scene;
+pub mod stage_records;
 pub mod steps;
 pub mod stores;
 pub mod tell;

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub requests: Family<Request, Counter>,
     /// Stages that want attention, now or later.
     pub queue: Gauge,
+    /// Bytes of DecisionRecords in the cluster at the last sweep.
+    pub record_bytes: Gauge,
     /// 1 while this replica leads.
     pub leader: Gauge,
     /// Seconds that a decision took, chain and all.
@@ -68,6 +70,7 @@ impl Default for Metrics {
             closed: Family::default(),
             requests: Family::default(),
             queue: Gauge::default(),
+            record_bytes: Gauge::default(),
             leader: Gauge::default(),
             // 10 µs to 1.3 s: a Rust guest takes tens of microseconds, the backstop is one second.
             decision_seconds: Histogram::new(exponential_buckets(0.000_01, 2.0, 18)),
@@ -94,6 +97,7 @@ impl Metrics {
         registry.register("incidents_closed", "Incidents that closed", self.closed.clone());
         registry.register("requests", "Requests sent to the API server", self.requests.clone());
         registry.register("queue_length", "Stages that want attention", self.queue.clone());
+        registry.register("record_bytes", "Bytes of DecisionRecords", self.record_bytes.clone());
         registry.register("leader", "1 while this replica leads", self.leader.clone());
         registry.register("decision_seconds", "Time of a decision", self.decision_seconds.clone());
         registry.register("decision_fuel", "Fuel of a decision", self.decision_fuel.clone());

@@ -15,6 +15,7 @@ use policy_api::crd::policy_module::{ClusterModuleSource, ConfigMapSource};
 use policy_core::manifest::Manifest;
 use policy_core::name::{Digest, ProjectName};
 use policy_engine::{Engine, Policy};
+use crate::guests::Guests;
 use policy_source::{Component, SourceError};
 
 /// A module by the place that it has in the cluster.
@@ -78,14 +79,15 @@ pub struct ModuleState {
 /// All modules of one process.
 pub struct Modules {
     engine: Arc<Engine>,
+    guests: Guests,
     known: Mutex<BTreeMap<ModuleKey, ModuleState>>,
     by_digest: Mutex<BTreeMap<Digest, Loaded>>,
 }
 
 impl Modules {
     /// No modules yet, on that engine.
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, known: Mutex::default(), by_digest: Mutex::default() }
+    pub fn new(engine: Arc<Engine>, guests: Guests) -> Self {
+        Self { engine, guests, known: Mutex::default(), by_digest: Mutex::default() }
     }
 
     /// The engine's identity, for records.
@@ -166,7 +168,7 @@ impl Modules {
         let engine = Arc::clone(&self.engine);
         let size_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let started = tokio::time::Instant::now();
-        let loaded = tokio::task::spawn_blocking(move || engine.load(&bytes)).await;
+        let loaded = self.guests.run(move || engine.load(&bytes)).await;
         let failed = |message: String| Unusable { reason: reasons::LOAD_FAILED, message };
         let policy =
             loaded.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(&error)))?;

@@ -105,8 +105,13 @@ impl Policies {
         }
     }
 
-    /// Entries whose module cannot be used any more are left out: the acceptance says so in the status.
     fn of(&self, policy: PolicyRef, body: &PolicyBody, rules: Rules, project: &ProjectName) -> Ruling {
+        Ruling { policy, rules, chain: Arc::new(self.chain(body, project)) }
+    }
+
+    /// A chain that is ready to be asked. Entries whose module cannot be used any more are left out: the acceptance
+    /// says so in the status.
+    pub fn chain(&self, body: &PolicyBody, project: &ProjectName) -> Vec<ChainPolicy> {
         let chain = body.chain.iter().filter_map(|entry| {
             let loaded = self.modules.state(&ModuleKey::of(entry, project)?)?.loaded?;
             let empty = serde_json::Value::Object(serde_json::Map::new());
@@ -122,7 +127,7 @@ impl Policies {
                 entry: Entry { role: loaded.manifest.role, triggers: loaded.manifest.triggers.clone() },
             })
         });
-        Ruling { policy, rules, chain: Arc::new(chain.collect()) }
+        chain.collect()
     }
 }
 

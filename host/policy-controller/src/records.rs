@@ -6,6 +6,7 @@
 use kube::api::{Api, PostParams};
 use policy_api::crd::DecisionRecord;
 use policy_api::crd::decision_record::{EntryRecord, Said as SaidWord};
+use policy_api::names::BYTES;
 use policy_api::record::{self, Record};
 use policy_core::chain::{End, Word};
 use policy_core::context::{Context, Mode};
@@ -91,7 +92,10 @@ pub async fn write(
     let mut record = record_of(host, case, decided, first);
     for number in first..first.saturating_add(MAX_SKIPPED) {
         record.number = number;
-        let object = record.to_object();
+        let mut object = record.to_object();
+        let bytes = serde_json::to_vec(&object).map_or(0, |bytes| bytes.len());
+        object.metadata.annotations.get_or_insert_default().insert(BYTES.to_owned(), bytes.to_string());
+        object.metadata.owner_references = case.owner().map(|owner| vec![owner]);
         let name = object.metadata.name.clone().unwrap_or_default();
         host.metrics.request("create", "decisionrecords");
         match api(host, key).create(&PostParams::default(), &object).await {

@@ -5,12 +5,11 @@
 //! Nothing in here ends the process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy_core::time::Timestamp;
-use policy_engine::{Compiler, Engine, Limits};
+use policy_engine::Engine;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::feeds::{Feeds, Scope};
+use crate::guests::Guests;
 use crate::host::{ClaimTiming, Host, Memory, Next};
 use crate::lease::{Lease, Wanted};
 use crate::metrics::Metrics;
@@ -25,6 +25,7 @@ use crate::modules::Modules;
 use crate::policies::Policies;
 use crate::queue::{Queue, StageKey};
 use crate::requests::Requests;
+use crate::retention::{self, Fullness};
 use crate::steps::Checkpoints;
 use crate::stores::Stores;
 use crate::{acceptance, visit};
@@ -52,12 +53,10 @@ pub struct Options {
     pub account: String,
     /// Projects to look at; empty means all.
     pub scope: Scope,
-    /// Where probes and metrics are served.
-    pub listen: SocketAddr,
-    /// Where compiled components are kept.
-    pub cache: PathBuf,
-    /// How components are compiled.
-    pub compiler: Compiler,
+    /// Where probes and metrics are served; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Where guests run.
+    pub guests: Guests,
     /// Kill switch: watch and record, write nothing to Kargo anywhere.
     pub stopped: bool,
     /// Crash points, for tests.
@@ -75,9 +74,6 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
-    /// Components cannot be run here.
-    #[error("failed to start the component engine")]
-    Engine(#[source] policy_engine::EngineError),
 }
 
 /// Parts that outlive a term as leader.
@@ -96,34 +92,44 @@ struct Replica {
 /// When it cannot start. Whatever goes wrong later is logged and tried again.
 pub async fn run(
     client: kube::Client,
+    engine: Arc<Engine>,
     options: Options,
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let replica = Replica {
-        engine: Arc::new(
-            Engine::new(&Limits::default(), &options.compiler, &options.cache).map_err(RunError::Engine)?,
-        ),
+        engine,
         metrics: Arc::new(Metrics::default()),
         health: Arc::new(Health::default()),
         client,
         options,
         clock,
     };
-    let address = replica.options.listen;
-    let listen = |source| RunError::Listen { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
-    tracing::info!(address = %bound, "serving probes and metrics");
-    let server =
-        tokio::spawn(admin::serve(listener, Arc::clone(&replica.health), Arc::clone(&replica.metrics)));
+    let mut server = JoinSet::new();
+    if let Some(address) = replica.options.listen {
+        serve(&replica, address, &mut server).await?;
+    }
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
         () = terms(&replica) => {}
     }
-    server.abort();
+    drop(server);
     replica.lease().release().await;
+    Ok(())
+}
+
+/// Serves probes and metrics until `server` is dropped.
+async fn serve(
+    replica: &Replica,
+    address: SocketAddr,
+    server: &mut JoinSet<std::io::Result<()>>,
+) -> Result<(), RunError> {
+    let listen = |source| RunError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    tracing::info!(address = %bound, "serving probes and metrics");
+    server.spawn(admin::serve(listener, Arc::clone(&replica.health), Arc::clone(&replica.metrics)));
     Ok(())
 }
 
@@ -178,12 +184,14 @@ impl Replica {
         tracing::info!("watching");
         let accepting = accept(Arc::clone(&host), self.options.namespace.clone(), changed);
         tasks.spawn(accepting);
+        let sweeping = Arc::clone(&host);
+        tasks.spawn(async move { retention::sweep_for_ever(&sweeping).await });
         handle(host).await;
     }
 
     fn host(&self, previous_leader: Option<Timestamp>) -> Host {
         let stores = Arc::new(Stores::default());
-        let modules = Arc::new(Modules::new(Arc::clone(&self.engine)));
+        let modules = Arc::new(Modules::new(Arc::clone(&self.engine), self.options.guests));
         Host {
             requests: Requests::new(self.client.clone(), Arc::clone(&self.metrics), &self.options.account),
             policies: Arc::new(Policies::new(Arc::clone(&stores), modules)),
@@ -197,6 +205,8 @@ impl Replica {
             stopped: self.options.stopped,
             previous_leader,
             memory: Memory::default(),
+            guests: self.options.guests,
+            fullness: Fullness::default(),
         }
     }
 }

@@ -11,15 +11,14 @@ use policy_core::snapshot::{
     AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
     VerificationSnapshot,
 };
+use policy_core::stage_memory::{self, StageMemory};
 use policy_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::host::Host;
 use crate::queue::StageKey;
 use crate::requests::RequestError;
-
-/// How long deliveries count (G3), seconds.
-const DELIVERY_WINDOW_SECONDS: u32 = 24 * 3_600;
+use crate::stage_records;
 
 /// A Stage and what belongs to it.
 #[derive(Clone, Debug)]
@@ -32,6 +31,8 @@ pub struct Scene {
     pub promotions: Vec<PromotionSnapshot>,
     /// Freight of the Project.
     pub freight: Vec<FreightSnapshot>,
+    /// What is remembered of the Stage.
+    pub memory: StageMemory,
 }
 
 /// A scene could not be read.
@@ -66,33 +67,42 @@ impl Scene {
         self.stage.history.iter().flat_map(|collection| &collection.verifications).find(|one| one.id == *id)
     }
 
-    /// Deliveries to the Stage in the last 24 hours, from the labels of its Promotions, and from claims of `incident`
-    /// that have no Promotion yet: deleting an Incident gives no new budget.
+    /// Deliveries to the Stage in the last 24 hours: those that are remembered, those that can be read off the labels
+    /// of its Promotions, and claims of `incident` that have no Promotion yet. So neither deleting an Incident nor
+    /// deleting Promotions gives a new budget.
     pub fn deliveries(&self, incident: &IncidentState, now: Timestamp) -> Vec<Delivery> {
-        let window = now.minus(DELIVERY_WINDOW_SECONDS);
-        let created = self.promotions.iter().filter_map(delivery_of);
         let claimed =
             incident.attempts.iter().filter(|attempt| attempt.promotion.is_none()).map(|attempt| Delivery {
                 at: attempt.claimed,
                 kind: attempt.kind.clone(),
                 incident: incident.name.clone(),
+                attempt: attempt.number,
                 promotion: None,
                 freight: attempt.freight.clone(),
             });
-        created.chain(claimed).filter(|delivery| delivery.at >= window).collect()
+        let seen: Vec<_> = claimed.chain(self.promotions.iter().filter_map(delivery_of)).collect();
+        stage_memory::deliveries(&self.memory.deliveries, &seen, now)
     }
 }
 
-fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
+/// The delivery that a Promotion's labels speak of.
+pub(crate) fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
     let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
     let kind = promotion.labels.get(policy_api::names::KIND)?;
     Some(Delivery {
         at: promotion.created?,
         kind: policy_core::decision::ActionKind::parse(kind)?,
         incident: incident.as_str().into(),
+        attempt: attempt_of(promotion).unwrap_or_default(),
         promotion: Some(promotion.name.clone()),
         freight: Some(promotion.freight.clone()),
     })
+}
+
+/// The number at the end of an attempt's id, see `policy_api::names::attempt_id`.
+fn attempt_of(promotion: &PromotionSnapshot) -> Option<u32> {
+    let (_, number) = promotion.labels.get(policy_api::names::ATTEMPT)?.rsplit_once('-')?;
+    number.parse().ok()
 }
 
 /// Reads the scene; `None` when the Stage or its Project is gone.
@@ -114,7 +124,8 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
     promotions.retain(|promotion| promotion.stage == key.stage);
     promotions.sort_by(|one, two| one.name.cmp(&two.name));
     let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
-    Ok(Some(Scene { project, stage, promotions, freight: host.stores.freight(&key.project) }))
+    let memory = stage_records::remembered(host, key, &stage);
+    Ok(Some(Scene { project, stage, promotions, freight: host.stores.freight(&key.project), memory }))
 }
 
 /// A Promotion that cannot be understood is left out: it must not keep its Stage from being handled.

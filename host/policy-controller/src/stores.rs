@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule};
+use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord};
 use policy_core::name::{FreightName, ProjectName, PromotionName};
 use policy_core::snapshot::{
     FreightSnapshot, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,
@@ -31,6 +31,8 @@ pub enum Kind {
     Freight,
     /// Incidents.
     Incident,
+    /// StageRecords.
+    StageRecord,
     /// FailurePolicies.
     FailurePolicy,
     /// ClusterFailurePolicies.
@@ -42,13 +44,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Project,
         Self::ProjectConfig,
         Self::Stage,
         Self::Promotion,
         Self::Freight,
         Self::Incident,
+        Self::StageRecord,
         Self::FailurePolicy,
         Self::ClusterFailurePolicy,
         Self::PolicyModule,
@@ -71,6 +74,8 @@ pub struct Known {
     pub freight: BTreeMap<ProjectName, BTreeMap<FreightName, FreightSnapshot>>,
     /// Incidents of each Stage, by name.
     pub incidents: BTreeMap<StageKey, BTreeMap<String, Arc<Incident>>>,
+    /// StageRecords of each Project, by name.
+    pub stage_records: BTreeMap<ProjectName, BTreeMap<String, Arc<StageRecord>>>,
     /// FailurePolicies of each Project, by name.
     pub failure_policies: BTreeMap<ProjectName, BTreeMap<String, Arc<FailurePolicy>>>,
     /// ClusterFailurePolicies by name.

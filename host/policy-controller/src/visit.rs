@@ -20,6 +20,7 @@ use crate::metrics::in_project;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::scene::{self, Scene, SceneError};
+use crate::stage_records::{self, StageRecordError};
 use crate::steps::Step;
 use crate::tell;
 
@@ -38,6 +39,9 @@ pub enum VisitError {
     /// A decision could not be made or kept.
     #[error("failed to decide on an incident of {0}")]
     Decide(StageKey, #[source] decide::DecideError),
+    /// What is to be remembered of the Stage could not be kept.
+    #[error("failed to remember {0}")]
+    Keep(StageKey, #[source] StageRecordError),
     /// People could not be told.
     #[error("failed to tell about an incident of {0}")]
     Tell(StageKey, #[source] crate::events::EventError),
@@ -55,6 +59,12 @@ impl VisitError {
 /// # Errors
 /// When the API server does not give or take what is needed; the visit is repeated later.
 pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
+    let next = handle(host, key).await?;
+    stage_records::keep(host, key).await.map_err(|error| VisitError::Keep(key.clone(), error))?;
+    Ok(next)
+}
+
+async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     let Some(ruling) = host.policies.ruling(key) else {
         return orphans(host, key).await;
     };

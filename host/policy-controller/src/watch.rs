@@ -5,11 +5,42 @@
 //! for good. Nothing here decides anything.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::Api;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde::de::DeserializeOwned;
+
+/// The first pause before a watch that broke off is begun again, and the longest: those of client-go's reflector.
+const FIRST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so long without trouble the next pause is the first one again.
+const CALM: Duration = Duration::from_secs(120);
+
+/// Pauses that double. kube's own add random jitter, which a simulation could not repeat; one leader with a watch per
+/// kind is no herd that needs it.
+#[derive(Debug, Default)]
+struct Pauses {
+    last: Option<Duration>,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let next = self.last.map_or(FIRST_PAUSE, |last| last.saturating_mul(2).min(LONGEST_PAUSE));
+        self.last = Some(next);
+        self.last
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.last = None;
+    }
+}
 
 /// Something that a watch says.
 #[derive(Debug)]
@@ -27,7 +58,8 @@ pub async fn follow<K>(api: Api<K>, config: watcher::Config, mut on: impl FnMut(
 where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
+    let pauses = ResetTimerBackoff::new(Pauses::default(), CALM);
+    let mut stream = std::pin::pin!(watcher(api, config).backoff(pauses));
     let mut listed = Vec::new();
     while let Some(event) = stream.next().await {
         match event {

@@ -69,6 +69,8 @@ pub enum Skip {
     AlreadyDecided,
     /// An entry before it ended the chain with a fault.
     AfterFault,
+    /// An entry of the chain is disabled, so nobody was asked.
+    Disabled,
 }
 
 /// What came of a chain.
@@ -135,6 +137,19 @@ pub fn run(
         (None, None) => End::NoOpinion,
     };
     Run { said, end }
+}
+
+/// What comes of a chain with a disabled entry that would have been asked: nobody is, because what the others would say
+/// without it is not what the Project chose. `disabled` says why each entry is disabled, by position.
+pub fn disabled(entries: &[Entry], trigger: Trigger, disabled: &[Option<GuestFault>]) -> Option<Run> {
+    let (entry, fault) = entries
+        .iter()
+        .zip(disabled)
+        .enumerate()
+        .filter(|(_, (entry, _))| wants(entry, trigger))
+        .find_map(|(position, (_, fault))| Some((position, fault.clone()?)))?;
+    let said = (0..entries.len()).map(|entry| Said { entry, word: Word::Skipped(Skip::Disabled) });
+    Some(Run { said: said.collect(), end: End::Fault { entry, fault } })
 }
 
 fn skip(entry: &Entry, trigger: Trigger, is_decided: bool, is_faulted: bool) -> Option<Skip> {

@@ -202,6 +202,7 @@ pub fn fault(module: &str, fault: &GuestFault) -> String {
         GuestFaultKind::ContractViolation => "broke a rule of the contract",
         GuestFaultKind::PolicyError => "answered with an error of its own",
         GuestFaultKind::Instantiation => "could not be started within the limits",
+        GuestFaultKind::Disabled => "is disabled and was not asked",
     };
     match line(&fault.message).as_str() {
         "" => format!("policy `{module}` {what}"),
@@ -229,6 +230,9 @@ pub fn said(module: &str, said: &Said) -> String {
         }
         Word::Skipped(Skip::AlreadyDecided) => {
             format!("`{module}` was not asked: an entry before it decided")
+        }
+        Word::Skipped(Skip::Disabled) => {
+            format!("`{module}` was not asked: an entry of the chain is disabled")
         }
         Word::Skipped(Skip::AfterFault) => format!("`{module}` was not asked: an entry before it failed"),
     }

@@ -46,6 +46,8 @@ pub enum GuestFaultKind {
     PolicyError,
     /// Could not be instantiated within the limits.
     Instantiation,
+    /// Was not even asked: it gave no answer too often in a row (G23).
+    Disabled,
 }
 
 impl GuestFaultKind {
@@ -63,6 +65,7 @@ impl GuestFaultKind {
             Self::ContractViolation => "contract-violation",
             Self::PolicyError => "policy-error",
             Self::Instantiation => "instantiation",
+            Self::Disabled => "disabled",
         }
     }
 }

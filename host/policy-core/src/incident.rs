@@ -158,6 +158,9 @@ pub struct Delivery {
     pub kind: ActionKind,
     /// The incident that it belonged to.
     pub incident: IncidentName,
+    /// The attempt's number in it.
+    #[serde(default)]
+    pub attempt: u32,
     /// Its Promotion, once it was known.
     #[serde(default)]
     pub promotion: Option<PromotionName>,

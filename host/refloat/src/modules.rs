@@ -25,10 +25,7 @@ pub(crate) struct Modules {
 impl Modules {
     /// Starts an engine with the default limits, which are those of the controller.
     pub(crate) fn open(args: &CacheArgs) -> Result<Self, CannotRun> {
-        let cache = cache_folder(args);
-        let engine = Engine::new(&Limits::default(), &compiler()?, &cache)
-            .map_err(|error| CannotRun::from_error(&error, "choose another folder with `--cache`"))?;
-        Ok(Self { engine })
+        Ok(Self { engine: engine(args)? })
     }
 
     /// Loads one module.
@@ -49,8 +46,14 @@ impl Modules {
     }
 }
 
+/// An engine with the default limits, the same for every subcommand.
+pub(crate) fn engine(args: &CacheArgs) -> Result<Engine, CannotRun> {
+    Engine::new(&Limits::default(), &compiler()?, &cache_folder(args))
+        .map_err(|error| CannotRun::from_error(&error, "choose another folder with `--cache`"))
+}
+
 /// This program itself, as the child that compiles.
-pub(crate) fn compiler() -> Result<Compiler, CannotRun> {
+fn compiler() -> Result<Compiler, CannotRun> {
     let program = std::env::current_exe().map_err(|error| {
         CannotRun::new(format!("cannot find the program's own file: {error}"), "is `/proc` mounted?")
     })?;
@@ -58,7 +61,7 @@ pub(crate) fn compiler() -> Result<Compiler, CannotRun> {
 }
 
 /// `--cache`, else `refloat/components` where the user's caches are, else in the system's folder for such things.
-pub(crate) fn cache_folder(args: &CacheArgs) -> PathBuf {
+fn cache_folder(args: &CacheArgs) -> PathBuf {
     let own = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = || {
         let home = own("HOME").map(|home| home.join(".cache"));

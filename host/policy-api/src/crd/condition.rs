@@ -52,7 +52,7 @@ pub mod types {
     pub const CONFLICT: &str = "Conflict";
     /// The Project's account may do what Enforce needs.
     pub const WRITE_ACCESS: &str = "WriteAccess";
-    /// Records come near their limits.
+    /// There is room for further records.
     pub const SPACE: &str = "Space";
     /// A Kargo of a minor that we speak is there.
     pub const KARGO_KNOWN: &str = "KargoKnown";
@@ -80,6 +80,12 @@ pub mod reasons {
     pub const NO_STAGE_MATCHES: &str = "NoStageMatches";
     /// Ready.
     pub const READY: &str = "Ready";
+    /// There is room.
+    pub const ENOUGH: &str = "Enough";
+    /// There is hardly any room.
+    pub const NEARLY_FULL: &str = "NearlyFull";
+    /// A policy of the chain gave no answer too often in a row.
+    pub const POLICY_DISABLED: &str = "PolicyDisabled";
     /// Equal priorities for one Stage.
     pub const SAME_PRIORITY: &str = "SamePriority";
     /// No tie.

@@ -91,20 +91,33 @@ pub struct Delivery {
     /// What it was, such as `rollback`.
     #[schemars(length(max = 80))]
     pub kind: String,
+    /// Its Promotion, once it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub promotion: Option<String>,
+    /// The Freight that it delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub freight: Option<String>,
 }
 
-/// Faults of one component.
+/// Calls of one component with one set of settings (G23).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FaultCount {
     /// The component's digest.
     #[schemars(length(max = 80))]
     pub digest: String,
-    /// How many in a row.
+    /// Digest of its settings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 80))]
+    pub settings: String,
+    /// Faults in a row; 0 right after an answer.
     pub count: u32,
-    /// The newest one.
+    /// When the newest call was.
     pub last_at: Time,
-    /// Its kind and first line.
+    /// The newest fault: its kind and first line. Empty after an answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
 }

@@ -94,8 +94,15 @@ fn collection(past: &CollectionSnapshot, world: &World<'_>) -> PastCollection {
 }
 
 fn targets(failing: Option<&FreightName>, world: &World<'_>) -> Vec<RollbackTarget> {
-    let found =
-        target::last_good(world.failure, failing, world.stage, world.promotions, world.freight, world.now);
+    let found = target::last_good(&target::Question {
+        failure: world.failure,
+        failing,
+        stage: world.stage,
+        promotions: world.promotions,
+        freight: world.freight,
+        remembered: world.remembered,
+        now: world.now,
+    });
     found
         .into_iter()
         .map(|target| RollbackTarget {

@@ -20,6 +20,7 @@ use crate::snapshot::{
     AnalysisRunSnapshot, CollectionSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot,
     StageSnapshot, VerificationSnapshot,
 };
+use crate::stage_memory::GoodCombination;
 use crate::time::Timestamp;
 use crate::{classify, hints, redact};
 
@@ -68,6 +69,8 @@ pub struct World<'a> {
     pub freight: &'a [FreightSnapshot],
     /// The AnalysisRun of the newest verification, when it could be read.
     pub analysis_run: Option<&'a AnalysisRunSnapshot>,
+    /// What was good before the Stage's history begins.
+    pub remembered: Option<&'a GoodCombination>,
     /// The incident so far.
     pub incident: &'a IncidentState,
     /// The rules in force.

@@ -122,7 +122,7 @@ pub const ALL: &[Guardrail] = &[
     rail(
         "G23",
         "no write after a guest fault",
-        Check::Elsewhere("plan::fault, g23_guest_fault::is_disabled"),
+        Check::Elsewhere("plan::fault, chain::disabled"),
     ),
     rail("G24", "mode", Check::Action(g24_mode::check)),
     rail("G25", "kill switches", Check::Action(g25_kill_switch::check)),

@@ -4,38 +4,77 @@
 //! [`RollbackTarget`] per requested origin, all from one combination that was good as a whole.
 //! A good target that is gone or unavailable is named as such; nothing older takes its place by stealth.
 
+use std::collections::BTreeMap;
+
 use crate::context::RollbackTarget;
 use crate::detect::{VERIFICATION_ABORTED, is_reused};
 use crate::failure::{Failure, Trigger};
-use crate::name::{FreightName, Origin};
+use crate::name::{FreightName, Origin, VerificationId};
 use crate::snapshot::{
-    CollectionSnapshot, FreightSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot, VerificationPhase,
+    CollectionSnapshot, FreightSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot,
+    VerificationPhase, VerificationSnapshot,
 };
+use crate::stage_memory::GoodCombination;
 use crate::time::Timestamp;
+
+/// Why a combination of the Stage's own history is the target.
+const BY_HISTORY: &str = "newest combination whose own verification was Successful";
+/// Why a remembered combination is the target.
+const BY_MEMORY: &str = "last good combination that is remembered, older than the Stage's history";
+
+/// Which way back is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// What went wrong.
+    pub failure: &'a Failure,
+    /// The Freight that failed: a combination that holds it is no way back.
+    pub failing: Option<&'a FreightName>,
+    /// The Stage.
+    pub stage: &'a StageSnapshot,
+    /// Its Promotions.
+    pub promotions: &'a [PromotionSnapshot],
+    /// Freight of the Project.
+    pub freight: &'a [FreightSnapshot],
+    /// What was good before the Stage's history begins, see [`crate::stage_memory`].
+    pub remembered: Option<&'a GoodCombination>,
+    /// The time.
+    pub now: Timestamp,
+}
 
 /// Where a rollback would go, one entry per requested origin in the Stage's order.
 ///
 /// After a failed Promotion the Stage still holds what it held, so `freightHistory[0]` may be the target; after
 /// anything that is wrong with what the Stage holds, only older combinations may (failure-strategies.md 0.8).
-/// `failing` is the Freight that failed: a combination that holds it is no way back.
-pub fn last_good(
-    failure: &Failure,
-    failing: Option<&FreightName>,
-    stage: &StageSnapshot,
-    promotions: &[PromotionSnapshot],
-    freight: &[FreightSnapshot],
-    now: Timestamp,
-) -> Vec<RollbackTarget> {
+pub fn last_good(question: &Question<'_>) -> Vec<RollbackTarget> {
+    let Question { failure, failing, stage, promotions, remembered, .. } = *question;
     let search = Search { stage, promotions, failing, blamed: blamed(failure, stage) };
-    let found = search.run();
     let origins = stage.requests.iter().map(|request| &request.origin);
-    match found {
-        Found::Good(collection) => {
-            let of_origin = |origin| target(origin, collection, stage, freight, now);
-            origins.map(of_origin).collect()
+    match (search.run(), remembered.filter(|good| search.is_open_to(good))) {
+        (Found::Good(collection), _) => {
+            origins.map(|origin| target(origin, &collection.items, BY_HISTORY, question)).collect()
         }
-        Found::None(because) => origins.map(|origin| nothing(origin, &because)).collect(),
+        (Found::None(_), Some(good)) => {
+            origins.map(|origin| target(origin, &good.items, BY_MEMORY, question)).collect()
+        }
+        (Found::None(because), None) => origins.map(|origin| nothing(origin, &because)).collect(),
     }
+}
+
+/// The newest combination of the Stage's history that is good, whatever failed.
+pub fn newest_good<'a>(
+    stage: &'a StageSnapshot,
+    promotions: &'a [PromotionSnapshot],
+) -> Option<&'a CollectionSnapshot> {
+    match (Search { stage, promotions, failing: None, blamed: None }).run() {
+        Found::Good(collection) => Some(collection),
+        Found::None(_) => None,
+    }
+}
+
+/// The verification that makes a combination a good one.
+pub fn proof(stage: &StageSnapshot, collection: &CollectionSnapshot) -> Option<VerificationId> {
+    let search = Search { stage, promotions: &[], failing: None, blamed: None };
+    search.own_verification(collection).map(|verification| verification.id.clone())
 }
 
 /// The combination that the failure is about, if it is about what the Stage holds.
@@ -121,11 +160,25 @@ impl<'a> Search<'a> {
         Some(Some(format!("{names}: no Succeeded Promotion of {unproven} to this Stage is known")))
     }
 
+    /// Whether a remembered combination may be the way back: the history does not judge it, and it holds nothing of
+    /// what failed.
+    fn is_open_to(&self, good: &GoodCombination) -> bool {
+        let is_judged = self.stage.history.iter().any(|collection| collection.items == good.items);
+        let has_failed =
+            self.failing.is_some_and(|failing| good.items.values().any(|freight| freight == failing));
+        !is_judged && !has_failed
+    }
+
     /// The newest verification of this combination that is not a reused result, over all of its entries.
-    fn newest_own_verification(&self, collection: &CollectionSnapshot) -> Verdict {
-        let same = self.stage.history.iter().filter(|other| other.id == collection.id);
+    fn own_verification(&self, collection: &CollectionSnapshot) -> Option<&'a VerificationSnapshot> {
+        let id = collection.id.clone();
+        let same = self.stage.history.iter().filter(move |other| other.id == id);
         let mut attempts = same.flat_map(|other| &other.verifications);
-        let Some(newest) = attempts.find(|attempt| !is_reused(&self.stage.history, attempt)) else {
+        attempts.find(|attempt| !is_reused(&self.stage.history, attempt))
+    }
+
+    fn newest_own_verification(&self, collection: &CollectionSnapshot) -> Verdict {
+        let Some(newest) = self.own_verification(collection) else {
             return Verdict::Bad("it has no verification of its own".to_owned());
         };
         match newest.phase {
@@ -167,27 +220,24 @@ enum Verdict {
 
 fn target(
     origin: &Origin,
-    collection: &CollectionSnapshot,
-    stage: &StageSnapshot,
-    freight: &[FreightSnapshot],
-    now: Timestamp,
+    items: &BTreeMap<Origin, FreightName>,
+    because: &str,
+    question: &Question<'_>,
 ) -> RollbackTarget {
-    let Some(name) = collection.items.get(origin) else {
+    let Some(name) = items.get(origin) else {
         return nothing(origin, "the last good combination holds no Freight of this origin");
     };
-    let piece = freight.iter().find(|piece| piece.name == *name);
-    let available = piece.map(|piece| super::is_available(stage, piece, now));
+    let piece = question.freight.iter().find(|piece| piece.name == *name);
+    let available = piece.map(|piece| super::is_available(question.stage, piece, question.now));
     let because = match available {
-        Some(true) => "newest combination whose own verification was Successful",
-        Some(false) => {
-            "newest combination whose own verification was Successful, but no longer available here"
-        }
-        None => "newest combination whose own verification was Successful, but gone",
+        Some(true) => because.to_owned(),
+        Some(false) => format!("{because}, but no longer available here"),
+        None => format!("{because}, but gone"),
     };
     RollbackTarget {
         origin: origin.to_string(),
         freight: Some(name.to_string()),
-        because: because.to_owned(),
+        because,
         exists: Some(piece.is_some()),
         available: Some(available.unwrap_or(false)),
     }

@@ -3,10 +3,12 @@
 //! In: arguments and the cluster's credentials. Out: nothing until it is told to stop by SIGTERM or SIGINT, then 0.
 //! Everything that it does is in `policy-controller`; here its parts get what was typed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy_controller::clock::Clock;
 use policy_controller::feeds::Scope;
+use policy_controller::guests::Guests;
 use policy_controller::steps::Checkpoints;
 use policy_controller::{Options, run as run_controller};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ControllerArgs;
 use crate::exit::{CannotRun, Ended, Exit};
-use crate::modules::{cache_folder, compiler};
+use crate::modules::engine;
 
 pub(crate) fn run(args: &ControllerArgs) -> Ended {
     log_to_stderr();
@@ -34,16 +36,14 @@ async fn serve(args: &ControllerArgs) -> Ended {
         identity: args.identity.clone().unwrap_or_else(own_name),
         account: args.project_account.clone(),
         scope: Scope(args.projects.iter().map(|name| name.as_str().into()).collect()),
-        listen: args.listen,
-        cache: cache_folder(&args.cache),
-        compiler: compiler()?,
+        listen: Some(args.listen),
+        guests: Guests::Threads,
         stopped: args.stopped,
         checkpoints: Checkpoints { kill_after: args.kill_after },
     };
-    let ended = run_controller(client, options, Clock::system(), stop).await;
-    ended.map_err(|error| {
-        CannotRun::from_error(&error, "choose another address with `--listen` or folder with `--cache`")
-    })?;
+    let engine = Arc::new(engine(&args.cache)?);
+    let ended = run_controller(client, engine, options, Clock::system(), stop).await;
+    ended.map_err(|error| CannotRun::from_error(&error, "choose another address with `--listen`"))?;
     Ok(Exit::AsExpected)
 }
 

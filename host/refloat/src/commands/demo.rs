@@ -143,6 +143,7 @@ impl Scene<'_> {
             stage: self.stage,
             promotions: &self.objects.promotions,
             freight: &self.objects.freight,
+            remembered: None,
             analysis_run: run,
             incident: &self.incident,
             rules: &self.rules,

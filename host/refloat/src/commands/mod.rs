@@ -94,5 +94,6 @@ fn fault_help(kind: GuestFaultKind) -> &'static str {
         }
         GuestFaultKind::PolicyError => "the policy says so itself; check its settings",
         GuestFaultKind::Instantiation => "it asks for more than a policy gets before it even begins",
+        GuestFaultKind::Disabled => "change its settings or its component to have it asked again",
     }
 }

@@ -10,7 +10,7 @@ use policy_core::chain::{End, Word};
 use policy_core::context::Context;
 use policy_core::decision::{Answer, Decision};
 use policy_core::explain;
-use policy_core::guest_fault::GuestFault;
+use policy_core::guest_fault::{GuestFault, GuestFaultKind};
 use policy_source::Module;
 
 use crate::args::ReplayArgs;
@@ -34,6 +34,11 @@ pub(crate) fn run(args: &ReplayArgs, printer: &mut Printer) -> Ended {
         CannotRun::from_error(&error, "get the record again, whole and unedited").in_file(&name)
     })?;
     let modules = Modules::open(&args.cache)?;
+    if let Some((entry, fault)) = record.fault.as_ref().filter(|(_, fault)| fault.kind == GuestFaultKind::Disabled)
+    {
+        let line = format!("nobody was asked: {}", explain::fault(entry, fault));
+        return Err(CannotRun::new(line, "replay the record of a decision for which policies were asked"));
+    }
     let (loaded, contexts) = prepare(args, &name, &record, &modules)?;
     let replayed = compare(&record, &loaded, &contexts);
     output::show(args.output, &replayed, printer, |replayed| human(&name, replayed))?;
