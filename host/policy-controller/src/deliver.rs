@@ -190,7 +190,7 @@ fn delivery(case: &Case, scene: &Scene, pending: &Pending, writes: &[Write]) -> 
         origin: origin.clone(),
         claimed: Timestamp::default(),
         promotion: None,
-        reason: policy_core::redact::capped(&pending.action.reason, 1024),
+        reason: policy_core::redact::shown(&pending.action.reason, 1024),
         record: pending.record.clone(),
         send_before: Timestamp::default(),
         n_claims: 0,
@@ -266,7 +266,7 @@ fn no_of(error: &RequestError) -> No {
     match error.status() {
         Some(status) => {
             let refusal = adapter::refusal(status);
-            let said = policy_core::redact::capped(&status.message, 512);
+            let said = policy_core::redact::shown(&status.message, 512);
             No {
                 reason: format!("{refusal:?}"),
                 sentence: format!("{}; Kargo says: {said}", refusal.sentence()),

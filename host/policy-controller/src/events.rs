@@ -105,7 +105,7 @@ fn event(note: &Note<'_>) -> Event {
             Loudness::Warning => "Warning".to_owned(),
         }),
         reason: Some(note.reason.to_owned()),
-        message: Some(policy_core::redact::capped(note.text, MAX_NOTE_BYTES)),
+        message: Some(policy_core::redact::shown(note.text, MAX_NOTE_BYTES)),
         source: Some(EventSource { component: Some("refloat".to_owned()), host: None }),
         first_timestamp: time.clone(),
         last_timestamp: time,

@@ -263,6 +263,6 @@ pub fn word(value: &impl Serialize) -> String {
 /// One line: redacted, capped, without line breaks and final dots.
 pub fn line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let capped = crate::redact::capped(&joined, MAX_QUOTE_BYTES);
+    let capped = crate::redact::shown(&joined, MAX_QUOTE_BYTES);
     capped.trim_end_matches(['.', ' ']).to_owned()
 }

@@ -137,7 +137,7 @@ fn allowed(action: &Action, input: &Input<'_>, writes: &mut Vec<Write>) -> Optio
             Some(Next::Write(close(Resolution::HandedOff, "", text)))
         }
         Operation::Record(facts) => {
-            let clean = |text: &str| redact::capped(text, MAX_FACT_BYTES);
+            let clean = |text: &str| redact::shown(text, MAX_FACT_BYTES);
             let facts = facts.iter().map(|(key, value)| (clean(key), clean(value))).collect();
             writes.push(Write::Keep { facts });
             None
@@ -291,7 +291,7 @@ fn closed_as_observed(write: Write, input: &Input<'_>) -> Write {
 
 fn send(mut text: Message, input: &Input<'_>, writes: &mut Vec<Write>) {
     text.title = explain::line(&text.title);
-    text.text = redact::capped(&text.text, MAX_TEXT_BYTES);
+    text.text = redact::shown(&text.text, MAX_TEXT_BYTES);
     let key = text.dedupe_key.clone().unwrap_or_else(|| text.title.clone());
     if !input.incident.sent.contains(&key) {
         writes.push(Write::Send { message: text });
@@ -306,12 +306,12 @@ const MAX_NOTE_BYTES: usize = 1024;
 const MAX_FACT_BYTES: usize = 1024;
 
 fn message(severity: Severity, title: &str, text: &str) -> Message {
-    let text = redact::capped(text, MAX_TEXT_BYTES);
+    let text = redact::shown(text, MAX_TEXT_BYTES);
     Message { channel: None, severity, title: explain::line(title), text, dedupe_key: None }
 }
 
 fn event(reason: &str, note: &str) -> Write {
-    Write::Event { reason: reason.to_owned(), note: redact::capped(note, MAX_NOTE_BYTES) }
+    Write::Event { reason: reason.to_owned(), note: redact::shown(note, MAX_NOTE_BYTES) }
 }
 
 fn close(resolution: Resolution, reason: &str, message: String) -> Write {
