@@ -78,14 +78,18 @@ pub fn plan(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>) 
 }
 
 /// Plans what follows when nobody had an opinion: tell people, and leave it alone. The incident closes as Accepted
-/// with the reason `NoOpinion`, so that "did nothing" is never confused with "did not run".
+/// with the reason `NoOpinion` unless there were attempts, so that "did nothing" is never confused with "did not run".
 pub fn no_opinion(input: &Input<'_>) -> Vec<Write> {
     let text = explain::failure(&input.incident.current);
     let mut writes = vec![event("NoOpinion", &format!("no policy had an opinion on it: {text}"))];
     if input.rules.mode != Mode::Observe {
         writes.push(Write::Send { message: message(Severity::Warning, "No policy had an opinion", &text) });
     }
-    let close = close(Resolution::Accepted, "NoOpinion", "no policy had an opinion".to_owned());
+    // With attempts behind it an incident that nobody wants to go on with is no accepted one.
+    let close = match input.incident.attempts.as_slice() {
+        [] => close(Resolution::Accepted, "NoOpinion", "no policy had an opinion".to_owned()),
+        [_, ..] => only_communications(&Decision::default(), input),
+    };
     writes.push(closed_as_observed(close, input));
     writes
 }
