@@ -74,7 +74,7 @@ impl Feeds {
         let all = watcher::Config::default;
         self.spawn(tasks, Kind::Incident, all(), |feeds, change| feeds.incidents(change));
         self.spawn(tasks, Kind::FailurePolicy, all(), |feeds, change: Change<FailurePolicy>| {
-            feeds.by_name(change, |known, project| known.failure_policies.entry(project).or_default());
+            feeds.by_name(change, |known| &mut known.failure_policies);
         });
         self.spawn(
             tasks,
@@ -85,7 +85,7 @@ impl Feeds {
             },
         );
         self.spawn(tasks, Kind::PolicyModule, all(), |feeds, change: Change<PolicyModule>| {
-            feeds.by_name(change, |known, project| known.modules.entry(project).or_default());
+            feeds.by_name(change, |known| &mut known.modules);
         });
         self.spawn(tasks, Kind::ClusterPolicyModule, all(), |feeds, change: Change<ClusterPolicyModule>| {
             feeds.cluster_wide(change, |known| &mut known.cluster_modules);
@@ -271,27 +271,8 @@ impl Feeds {
         self.wake(woken);
     }
 
-    fn by_name<K: kube::Resource>(
-        &self,
-        change: Change<K>,
-        place: impl Fn(&mut Known, ProjectName) -> &mut BTreeMap<String, Arc<K>>,
-    ) {
-        let project = |object: &K| ProjectName::new(object.meta().namespace.clone().unwrap_or_default());
-        self.stores.with(|known| {
-            let objects = match change {
-                Change::All(list) => list,
-                Change::Applied(object) => vec![object],
-                Change::Deleted(object) => {
-                    place(known, project(&object)).remove(&object.name_any());
-                    return;
-                }
-            };
-            for object in objects {
-                if self.scope.covers(&project(&object)) {
-                    place(known, project(&object)).insert(object.name_any(), Arc::new(object));
-                }
-            }
-        });
+    fn by_name<K: kube::Resource>(&self, change: Change<K>, place: impl Fn(&mut Known) -> &mut ByProject<K>) {
+        self.stores.with(|known| put_by_name(place(known), change, &self.scope));
         self.policies_changed.notify_one();
     }
 
@@ -330,10 +311,73 @@ impl Feeds {
     }
 }
 
+/// Objects of one kind, by Project and name.
+type ByProject<K> = BTreeMap<ProjectName, BTreeMap<String, Arc<K>>>;
+
+fn put_by_name<K: kube::Resource>(place: &mut ByProject<K>, change: Change<K>, scope: &Scope) {
+    let project = |object: &K| ProjectName::new(object.meta().namespace.clone().unwrap_or_default());
+    let objects = match change {
+        Change::All(list) => {
+            // What was deleted while the watch was interrupted is only ever seen by its absence here.
+            place.clear();
+            list
+        }
+        Change::Applied(object) => vec![object],
+        Change::Deleted(object) => {
+            if let Some(all) = place.get_mut(&project(&object)) {
+                all.remove(&object.name_any());
+            }
+            return;
+        }
+    };
+    for object in objects {
+        let project = project(&object);
+        if scope.covers(&project) {
+            place.entry(project).or_default().insert(object.name_any(), Arc::new(object));
+        }
+    }
+}
+
 fn key_of(metadata: &kube::core::ObjectMeta, stage: StageName) -> StageKey {
     StageKey { project: ProjectName::new(metadata.namespace.clone().unwrap_or_default()), stage }
 }
 
 fn read_or_log<T>(read: Result<T, convert::ConvertError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "object left out")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(project: &str, name: &str) -> FailurePolicy {
+        let mut policy =
+            FailurePolicy::new(name, policy_api::crd::failure_policy::FailurePolicySpec::default());
+        policy.metadata.namespace = Some(project.to_owned());
+        policy
+    }
+
+    fn names(place: &ByProject<FailurePolicy>) -> Vec<String> {
+        place.values().flat_map(BTreeMap::keys).cloned().collect()
+    }
+
+    #[test]
+    fn a_list_forgets_what_was_deleted_while_nobody_watched() {
+        let (mut place, all) = (ByProject::new(), Scope::default());
+        put_by_name(&mut place, Change::All(vec![policy("shop", "a"), policy("bank", "b")]), &all);
+        put_by_name(&mut place, Change::Applied(policy("shop", "c")), &all);
+        assert_eq!(names(&place), ["b", "a", "c"]);
+        put_by_name(&mut place, Change::All(vec![policy("shop", "c")]), &all);
+        assert_eq!(names(&place), ["c"]);
+        put_by_name(&mut place, Change::Deleted(policy("shop", "c")), &all);
+        assert!(names(&place).is_empty());
+    }
+
+    #[test]
+    fn what_is_out_of_scope_is_never_stored() {
+        let scope = Scope(BTreeSet::from([ProjectName::new("shop")]));
+        let mut place = ByProject::new();
+        put_by_name(&mut place, Change::All(vec![policy("shop", "a"), policy("bank", "b")]), &scope);
+        assert_eq!(names(&place), ["a"]);
+    }
 }
