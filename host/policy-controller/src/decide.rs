@@ -84,9 +84,9 @@ pub async fn decide(
         records::Decided { ruling, context: &context, asked: &asked, planned: &planned, mode: rules.mode };
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
-    case.state.n_decisions = number;
-    tell::decision(host, key, case, scene, &planned.writes).await.map_err(DecideError::Tell)?;
+    tell::decision(host, key, case, &scene.stage, &planned.writes).await.map_err(DecideError::Tell)?;
     host.checkpoints.passed(Step::Told);
+    case.state.n_decisions = number;
     remember(case, &context, &asked, &planned);
     enter(host, case, scene, &asked, &planned.writes, &name);
     case.save(host, key).await.map_err(DecideError::Case)?;
@@ -178,7 +178,8 @@ async fn ask(
             let Some(entry) = chain.get(position) else { return Ok(Answer::Pass) };
             context.settings = entry.settings.clone();
             context.state = states.get(position).cloned().flatten();
-            let call = entry.policy.decide(&context, proposed);
+            let policy = entry.policy.as_ref().map_err(Clone::clone)?;
+            let call = policy.decide(&context, proposed);
             let result = call.result.clone();
             if let Some(place) = calls.get_mut(position) {
                 *place = Some(call);

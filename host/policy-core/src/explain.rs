@@ -202,6 +202,7 @@ pub fn fault(module: &str, fault: &GuestFault) -> String {
         GuestFaultKind::ContractViolation => "broke a rule of the contract",
         GuestFaultKind::PolicyError => "answered with an error of its own",
         GuestFaultKind::Instantiation => "could not be started within the limits",
+        GuestFaultKind::NotLoaded => "cannot be asked",
     };
     match line(&fault.message).as_str() {
         "" => format!("policy `{module}` {what}"),

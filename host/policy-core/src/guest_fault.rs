@@ -46,6 +46,8 @@ pub enum GuestFaultKind {
     PolicyError,
     /// Could not be instantiated within the limits.
     Instantiation,
+    /// Could not be asked: its module is gone, broken or not let in any more.
+    NotLoaded,
 }
 
 impl GuestFaultKind {
@@ -63,6 +65,7 @@ impl GuestFaultKind {
             Self::ContractViolation => "contract-violation",
             Self::PolicyError => "policy-error",
             Self::Instantiation => "instantiation",
+            Self::NotLoaded => "not-loaded",
         }
     }
 }
