@@ -14,6 +14,15 @@ fn rolling_back(settings: &Value) -> Value {
         "allowedActions": ["rollback", "notify", "escalate", "accept", "wait", "record", "emit-event", "hand-off"]})
 }
 
+/// Waits for an Event of that reason whose text names the thing.
+async fn told(play: &StagePlay<'_>, reason: &str, thing: &str) -> Outcome {
+    until(&format!("an Event {reason} names {thing}"), || async {
+        let events = play.events().await?;
+        Ok(events.iter().any(|(one, text)| one == reason && text.contains(thing)))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_module_that_is_not_there_is_named() -> Outcome {
     let server = apiserver::shared().await?;
@@ -51,6 +60,7 @@ async fn two_of_the_same_priority_conflict_and_the_stage_is_observed() -> Outcom
     let message = play.condition("one", "Conflict", "True").await?;
     assert!(message.contains("`two`"), "{message}");
     play.condition("two", "Conflict", "True").await?;
+    told(&play, "SamePriority", "`two`").await?;
     play.promote(NEW).await?;
     let incident = play.closed().await?;
     assert_eq!(text(&incident, "/status/closed/resolution"), "Observed", "{incident:#}");
@@ -68,7 +78,7 @@ async fn a_selector_that_matches_nothing_says_so() -> Outcome {
     let _refloat = play.replica("one", &[])?;
     let message = play.condition("nothing", "Ready", "False").await?;
     assert!(message.contains("glob:production-*"), "{message}");
-    Ok(())
+    told(&play, "NoStageMatches", "glob:production-*").await
 }
 
 /// A mistake in newer settings changes nothing: the last accepted ones roll back.
@@ -110,4 +120,26 @@ async fn a_module_that_is_no_component_says_why() -> Outcome {
         Ok(text(&module, "/status/conditions/0/reason") == "LoadFailed")
     })
     .await
+}
+
+/// A Project that may not bring modules gets none of them read, let alone compiled.
+#[tokio::test]
+async fn a_module_of_a_project_is_not_touched_unless_the_platform_lets_it_in() -> Outcome {
+    let server = apiserver::shared().await?;
+    let play = StagePlay::open(server, "accept-own-module", Script::new(), Setting::default()).await?;
+    let source = json!({"spec": {"source": {"configMap": {"name": "own", "key": "policy.wasm"}}}});
+    play.create_ours("PolicyModule", "policymodules", "own", &source).await?;
+    let chain = json!({"chain": [{"name": "what", "module": {"kind": "PolicyModule", "name": "own"}}]});
+    play.policy("own", &chain).await?;
+    let _refloat = play.replica("one", &[])?;
+    let message = play.condition("own", "Accepted", "False").await?;
+    assert!(message.contains("does not let"), "{message}");
+    told(&play, "ProjectModulesForbidden", "bring modules").await?;
+    until("the module says why", || async {
+        let modules = play.ours("PolicyModule", "policymodules").await?;
+        Ok(modules.iter().any(|one| text(one, "/status/conditions/0/reason") == "ProjectModulesForbidden"))
+    })
+    .await?;
+    play.audit()?.resource("configmaps").by_user(policy_tests::apiserver::REFLOAT).expect_none()?;
+    Ok(())
 }

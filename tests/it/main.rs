@@ -17,6 +17,7 @@ mod crash;
 mod crds;
 mod kargo_model;
 mod kargo_stand_in;
+mod people;
 mod policies;
 mod rights;
 mod tidy;

@@ -142,8 +142,16 @@ impl<'a> StagePlay<'a> {
     /// # Errors
     /// When Kargo refuses.
     pub async fn promote(&self, freight: &str) -> anyhow::Result<String> {
+        self.promote_labelled(freight, &json!({})).await
+    }
+
+    /// The same with labels of the person's own.
+    ///
+    /// # Errors
+    /// When Kargo refuses.
+    pub async fn promote_labelled(&self, freight: &str, labels: &Value) -> anyhow::Result<String> {
         let promotion = json!({"apiVersion": KARGO, "kind": "Promotion",
-            "metadata": {"namespace": self.project, "generateName": "p-"},
+            "metadata": {"namespace": self.project, "generateName": "p-", "labels": labels},
             "spec": {"stage": STAGE, "freight": freight, "steps": [{"uses": "fail"}]}});
         let created = create(&self.server.client(ALICE).await?, &promotion).await?;
         Ok(text(&created, "/metadata/name"))
@@ -189,6 +197,34 @@ impl<'a> StagePlay<'a> {
     pub async fn ours(&self, kind: &str, plural: &str) -> anyhow::Result<Vec<Value>> {
         let list = self.ours_api(kind, plural).list(&ListParams::default()).await?;
         Ok(list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+
+    /// A person deletes one of these.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn delete_ours(&self, kind: &str, plural: &str, name: &str) -> anyhow::Result<()> {
+        self.ours_api(kind, plural).delete(name, &kube::api::DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Creates one of our own objects in the Project; `rest` is merged into it.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn create_ours(
+        &self,
+        kind: &str,
+        plural: &str,
+        name: &str,
+        rest: &Value,
+    ) -> anyhow::Result<()> {
+        let mut object = json!({"apiVersion": OURS, "kind": kind,
+            "metadata": {"name": name, "namespace": self.project}});
+        kargo_model::merge::apply(&mut object, rest);
+        let object: DynamicObject = serde_json::from_value(object)?;
+        self.ours_api(kind, plural).create(&PostParams::default(), &object).await?;
+        Ok(())
     }
 
     fn ours_api(&self, kind: &str, plural: &str) -> Api<DynamicObject> {

@@ -10,12 +10,14 @@ use std::cmp::Reverse;
 use kube::ResourceExt;
 use policy_core::context;
 use policy_core::decision::ActionKind;
+use policy_core::failure::Trigger;
 use policy_core::name::StageName;
 use policy_core::rules::Rules;
 use policy_core::snapshot::{ProjectSnapshot, StageSnapshot};
 use policy_core::target;
 use policy_core::time::parse_duration;
 
+use crate::convert::case_of;
 use crate::crd::cluster_failure_policy::{Caps, ProjectModules};
 use crate::crd::condition::{Statement, reasons, types};
 use crate::crd::policy_body::{Limits, PolicyBody};
@@ -157,6 +159,18 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
         channels: body.channels.iter().map(|channel| channel.name.clone()).collect(),
         capture_outputs: body.capture_outputs.clone(),
     }
+}
+
+/// The triggers on which an entry is asked: those that its module wants, as far as the policy names them. A module that
+/// wants none of them keeps `manual`, which interests everybody, because an empty list would mean all of them.
+pub fn triggers(body: &PolicyBody, wanted: &[Trigger]) -> Vec<Trigger> {
+    let named: Vec<Trigger> = body.triggers.iter().filter_map(|name| case_of(name)).collect();
+    let both: Vec<Trigger> = match (named.as_slice(), wanted) {
+        ([], wanted) => return wanted.to_vec(),
+        (named, []) => named.to_vec(),
+        (named, wanted) => wanted.iter().filter(|trigger| named.contains(trigger)).copied().collect(),
+    };
+    if both.is_empty() { vec![Trigger::Manual] } else { both }
 }
 
 /// Rules that only observe, for a Stage in conflict.

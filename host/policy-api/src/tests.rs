@@ -275,3 +275,22 @@ fn a_changed_context_is_noticed() {
     let text = Record::from_text("kind: Stage").expect_err("no record").to_string();
     assert_eq!(text, "`kind` of the DecisionRecord is not what this version can read");
 }
+
+#[test]
+fn a_policy_narrows_the_triggers_that_its_modules_want() {
+    use policy_core::failure::Trigger::{Manual, PromotionErrored, PromotionFailed, VerificationFailed};
+    let body = |triggers: &[&str]| crate::crd::policy_body::PolicyBody {
+        triggers: triggers.iter().map(|&name| name.to_owned()).collect(),
+        ..Default::default()
+    };
+    let wanted = [PromotionFailed, VerificationFailed];
+    let cases: [(&[&str], &[_], &[_]); 4] = [
+        (&[], &wanted, &wanted),
+        (&["verification-failed", "promotion-errored"], &wanted, &[VerificationFailed]),
+        (&["promotion-errored"], &[], &[PromotionErrored]),
+        (&["promotion-errored"], &wanted, &[Manual]),
+    ];
+    for (named, wanted, expected) in cases {
+        assert_eq!(crate::select::triggers(&body(named), wanted), expected, "{named:?}");
+    }
+}

@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use kube::{Resource, ResourceExt};
 use policy_api::accept::{self, Author, Problem};
 use policy_api::crd::cluster_failure_policy::Caps;
-use policy_api::crd::condition::{self, Condition, Statement, reasons, types};
+use policy_api::crd::condition::{self, Statement, reasons, types};
 use policy_api::crd::failure_policy::{Accepted, AcceptedModule, MatchedStage};
 use policy_api::crd::policy_body::{ChainEntry, Mode, PolicyBody};
 use policy_api::crd::policy_module::{ClusterModuleSource, ManifestSummary, ModuleStatus};
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use crate::events::{self, About, Loudness, Note};
 use crate::host::Host;
-use crate::modules::{self, ModuleKey, ModuleState};
+use crate::modules::{self, ModuleKey, ModuleState, Unusable};
 use crate::queue::StageKey;
 use crate::rights;
 use crate::stage_records;
@@ -37,15 +37,21 @@ pub async fn refresh(host: &Host, namespace: &str) {
     let (policies, platform, project_modules, cluster_modules) = host.stores.with(|known| {
         let policies: Vec<Arc<FailurePolicy>> =
             known.failure_policies.values().flat_map(|all| all.values().cloned()).collect();
-        let platform: Vec<Arc<ClusterFailurePolicy>> =
-            known.cluster_failure_policies.values().cloned().collect();
+        let platform: Vec<ClusterFailurePolicy> = known
+            .cluster_failure_policies
+            .values()
+            .map(|policy| ClusterFailurePolicy::clone(policy))
+            .collect();
         let project: Vec<Arc<PolicyModule>> =
             known.modules.values().flat_map(|all| all.values().cloned()).collect();
         let cluster: Vec<Arc<ClusterPolicyModule>> = known.cluster_modules.values().cloned().collect();
         (policies, platform, project, cluster)
     });
+    let of_projects = project_modules.iter().map(|module| project_key(module));
+    let of_platform = cluster_modules.iter().map(|module| ModuleKey::Cluster(module.name_any()));
+    host.policies.modules.retain(&of_projects.chain(of_platform).collect());
     for module in &project_modules {
-        project_module(host, module).await;
+        project_module(host, module, &platform).await;
     }
     for module in &cluster_modules {
         cluster_module(host, module, namespace).await;
@@ -145,17 +151,19 @@ async fn say(
     status.accepted.clone_from(&judged.accepted);
     status.stages_total = u32::try_from(ruled.stages.len()).ok();
     let now = host.clock.now();
-    let mut set = |statement| condition::set(&mut status.conditions, statement, generation, now);
-    set(accept::statement(&judged.problems));
-    set(select::conflict_statement(&policy.name_any(), &ruled.tied));
-    set(select::stages_statement(
-        policy.spec.stage_selector.as_ref(),
-        ruled.stages.len(),
-        judged.project.as_str(),
-    ));
-    set(write_access(mode, &matched));
-    set(answering(host, judged));
-    set(space(host, &judged.project));
+    let selector = policy.spec.stage_selector.as_ref();
+    let mut bad = Vec::new();
+    for statement in [
+        accept::statement(&judged.problems),
+        select::conflict_statement(&policy.name_any(), &ruled.tied),
+        select::stages_statement(selector, ruled.stages.len(), judged.project.as_str()),
+        write_access(mode, &matched),
+        answering(host, judged),
+        space(host, &judged.project),
+    ] {
+        bad.extend(statement.is_bad().then(|| statement.clone()));
+        condition::set(&mut status.conditions, statement, generation, now);
+    }
     status.matched_stages = matched;
     if policy.status.as_ref() == Some(&status) {
         return;
@@ -164,33 +172,34 @@ async fn say(
     object.status = Some(status);
     let api = Api::namespaced(host.requests.client().clone(), judged.project.as_str());
     save(host, "failurepolicies", &api, &object).await;
-    tell(host, policy, judged).await;
+    for statement in &bad {
+        tell(host, policy, statement).await;
+    }
 }
 
-/// Says in an Event that a new spec is not in force: people watch Events sooner than conditions.
-async fn tell(host: &Host, policy: &FailurePolicy, judged: &Judged) {
-    let Some(first) = judged.problems.first() else { return };
-    let generation = policy.metadata.generation.unwrap_or_default();
-    let text = accept::statement(&judged.problems).message;
-    let uid = policy.metadata.uid.clone().unwrap_or_default();
-    let name = policy.name_any();
+/// Says a bad condition in an Event, once per generation and text: people watch Events sooner than conditions.
+async fn tell<K: Resource<DynamicType = ()>>(host: &Host, object: &K, statement: &Statement) {
+    let metadata = object.meta();
+    let generation = metadata.generation.unwrap_or_default();
+    let project = metadata.namespace.as_deref().map(ProjectName::new);
+    let kind = K::kind(&());
     let note = Note {
         about: About {
-            api_version: "refloat.dev/v1alpha1",
-            kind: "FailurePolicy",
-            project: &judged.project,
-            name: &name,
-            uid: &uid,
+            api_version: &K::api_version(&()),
+            kind: &kind,
+            project: project.as_ref(),
+            name: metadata.name.as_deref().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default(),
         },
-        key: &format!("{generation}:{text}"),
-        reason: first.reason,
+        key: &format!("{generation}:{}", statement.message),
+        reason: statement.reason,
         loudness: Loudness::Warning,
-        text: &text,
+        text: &statement.message,
         now: host.clock.now(),
     };
     host.metrics.request("create", "events");
     if let Err(error) = events::write(host.requests.client(), &note).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "nobody told about a FailurePolicy");
+        tracing::warn!(kind = %kind, error = &error as &dyn std::error::Error, "nobody told about a bad condition");
     }
 }
 
@@ -294,13 +303,10 @@ fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {
     }
 }
 
-type Platform = (Arc<ClusterFailurePolicy>, Vec<Problem>);
+type Platform = (ClusterFailurePolicy, Vec<Problem>);
 
 /// ClusterFailurePolicies as they are in force: caps always count, a default only when it is acceptable.
-fn accept_platform(
-    host: &Host,
-    all: &[Arc<ClusterFailurePolicy>],
-) -> (Vec<ClusterFailurePolicy>, Vec<Platform>) {
+fn accept_platform(host: &Host, all: &[ClusterFailurePolicy]) -> (Vec<ClusterFailurePolicy>, Vec<Platform>) {
     let nowhere = ProjectName::default();
     let modules = &host.policies.modules;
     let mut in_force = Vec::new();
@@ -314,12 +320,12 @@ fn accept_platform(
             .as_ref()
             .map(|body| accept::problems(body, Author::Platform, &caps, known))
             .unwrap_or_default();
-        let mut effective = ClusterFailurePolicy::clone(policy);
+        let mut effective = policy.clone();
         if !problems.is_empty() {
             effective.spec.default = None;
         }
         in_force.push(effective);
-        judged.push((Arc::clone(policy), problems));
+        judged.push((policy.clone(), problems));
     }
     (in_force, judged)
 }
@@ -332,27 +338,51 @@ async fn say_platform(host: &Host, policy: &ClusterFailurePolicy, problems: &[Pr
         .stores
         .with(|known| known.projects.values().filter(|project| select::covers(policy, project)).count());
     status.projects_total = u32::try_from(covered).ok();
-    condition::set(&mut status.conditions, accept::statement(problems), generation, host.clock.now());
+    let statement = accept::statement(problems);
+    condition::set(&mut status.conditions, statement.clone(), generation, host.clock.now());
     if policy.status.as_ref() == Some(&status) {
         return;
     }
     let mut object = policy.clone();
     object.status = Some(status);
     save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
+    if statement.is_bad() {
+        tell(host, policy, &statement).await;
+    }
 }
 
-async fn project_module(host: &Host, module: &PolicyModule) {
+fn project_key(module: &PolicyModule) -> ModuleKey {
+    ModuleKey::Project(ProjectName::new(module.namespace().unwrap_or_default()), module.name_any())
+}
+
+/// Bytes of a Project are not even compiled unless the platform lets them in: compiling is outside of what a sandbox
+/// promises, and whoever may edit a namespace may make a PolicyModule in it.
+fn is_let_in(host: &Host, project: &ProjectName, platform: &[ClusterFailurePolicy]) -> bool {
+    let project = host.stores.project(project);
+    project.is_some_and(|project| select::may_bring_modules(&select::caps(&project, platform)))
+}
+
+async fn project_module(host: &Host, module: &PolicyModule, platform: &[ClusterFailurePolicy]) {
     let project = ProjectName::new(module.namespace().unwrap_or_default());
-    let key = ModuleKey::Project(project.clone(), module.name_any());
-    let source = ClusterModuleSource::from(module.spec.source.clone());
-    let fetched = modules::fetch(host.requests.client(), project.as_str(), &source).await;
-    let state = host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await;
+    let key = project_key(module);
+    let state = if is_let_in(host, &project, platform) {
+        let source = ClusterModuleSource::from(module.spec.source.clone());
+        let fetched = modules::fetch(host.requests.client(), project.as_str(), &source).await;
+        host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await
+    } else {
+        let message = format!("the platform does not let Project `{project}` bring modules");
+        let reason = reasons::PROJECT_MODULES_FORBIDDEN;
+        host.policies.modules.refuse(&key, Unusable { reason, message })
+    };
     let status = module_status(host, module.status.as_ref(), module.metadata.generation, &state);
     if module.status.as_ref() != Some(&status) {
         let mut object = module.clone();
         object.status = Some(status);
         let api = Api::namespaced(host.requests.client().clone(), project.as_str());
         save(host, "policymodules", &api, &object).await;
+        if let Some(unusable) = &state.unusable {
+            tell(host, module, &not_ready(unusable)).await;
+        }
     }
 }
 
@@ -365,11 +395,14 @@ async fn cluster_module(host: &Host, module: &ClusterPolicyModule, namespace: &s
         let mut object = module.clone();
         object.status = Some(status);
         save(host, "clusterpolicymodules", &Api::all(host.requests.client().clone()), &object).await;
+        if let Some(unusable) = &state.unusable {
+            tell(host, module, &not_ready(unusable)).await;
+        }
     }
 }
 
 /// Loads the built-in policies that some chain names.
-async fn builtins(host: &Host, policies: &[Arc<FailurePolicy>], platform: &[Arc<ClusterFailurePolicy>]) {
+async fn builtins(host: &Host, policies: &[Arc<FailurePolicy>], platform: &[ClusterFailurePolicy]) {
     let own = policies.iter().flat_map(|policy| &policy.spec.body.chain);
     let default =
         platform.iter().filter_map(|policy| policy.spec.default.as_ref()).flat_map(|body| &body.chain);
@@ -402,14 +435,14 @@ fn module_status(
     }
     let statement = match &state.unusable {
         None => Statement::yes(types::READY, reasons::READY, "loaded"),
-        Some(unusable) => Statement::no(types::READY, unusable.reason, unusable.message.clone()),
+        Some(unusable) => not_ready(unusable),
     };
-    set_ready(&mut status.conditions, statement, generation, host);
+    condition::set(&mut status.conditions, statement, generation, host.clock.now());
     status
 }
 
-fn set_ready(conditions: &mut Vec<Condition>, statement: Statement, generation: Option<i64>, host: &Host) {
-    condition::set(conditions, statement, generation, host.clock.now());
+fn not_ready(unusable: &Unusable) -> Statement {
+    Statement::no(types::READY, unusable.reason, unusable.message.clone())
 }
 
 /// Writes a status. A lost race is nothing: the winner's write wakes this again.

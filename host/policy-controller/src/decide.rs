@@ -12,6 +12,7 @@ use policy_core::context::{Context, Mode, Outcome, PastDecision};
 use policy_core::decision::Answer;
 use policy_core::guardrails::g23_guest_fault::CallEnd;
 use policy_core::guardrails::{self, Input, Seen};
+use policy_core::guest_fault::GuestFaultKind;
 use policy_core::incident::{Pending, Timer};
 use policy_core::plan::{self, Planned};
 use policy_core::rules::Rules;
@@ -93,9 +94,9 @@ pub async fn decide(
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
     remember_calls(host, key, ruling, scene, &asked).await.map_err(DecideError::Remember)?;
-    case.state.n_decisions = number;
-    tell::decision(host, key, case, scene, &planned.writes).await.map_err(DecideError::Tell)?;
+    tell::decision(host, key, case, &scene.stage, &planned.writes).await.map_err(DecideError::Tell)?;
     host.checkpoints.passed(Step::Told);
+    case.state.n_decisions = number;
     remember(case, &context, &asked, &planned);
     enter(host, case, scene, &asked, &planned.writes, &name);
     case.save(host, key).await.map_err(DecideError::Case)?;
@@ -189,6 +190,8 @@ async fn remember_calls(
         Word::Decided(_) | Word::Pass => {
             Some(Ended { entry, end: CallEnd::Answered, message: String::new() })
         }
+        // Not the policy's fault: it could not be asked.
+        Word::Fault(fault) if fault.kind == GuestFaultKind::NotLoaded => None,
         Word::Fault(fault) => {
             let message = format!("{}: {}", fault.kind.text(), fault.message);
             Some(Ended { entry, end: CallEnd::Faulted, message })
@@ -217,7 +220,8 @@ async fn ask(
             let Some(entry) = chain.get(position) else { return Ok(Answer::Pass) };
             context.settings = entry.settings.clone();
             context.state = states.get(position).cloned().flatten();
-            let call = entry.policy.decide(&context, proposed);
+            let policy = entry.policy.as_ref().map_err(Clone::clone)?;
+            let call = policy.decide(&context, proposed);
             let result = call.result.clone();
             if let Some(place) = calls.get_mut(position) {
                 *place = Some(call);

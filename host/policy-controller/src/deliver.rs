@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-use policy_api::adapter::v1_11::{self as kargo, Claim, Mismatch, Withheld};
-use policy_api::adapter::{self, Advice, Request};
+use policy_api::adapter::v1_11::{self as kargo, Claim, Withheld};
+use policy_api::adapter::{Advice, Request};
 use policy_core::context::{Mode, Outcome};
 use policy_core::decision::{ActionKind, Decision};
 use policy_core::guardrails::{self, Input};
@@ -30,6 +30,7 @@ use crate::metrics::in_project;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::records;
+use crate::rehearse::{No, no_of, rehearse};
 use crate::requests::RequestError;
 use crate::rights;
 use crate::scene::Scene;
@@ -44,24 +45,15 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 type Stepped = Result<Option<Next>, VisitError>;
 
 /// One Promotion that is to be created.
-struct Delivery {
-    attempt: Attempt,
+pub struct Delivery {
+    /// As it will be claimed.
+    pub attempt: Attempt,
     /// The attempt's identity, as the label on its Promotion has it.
-    claim: Claim,
+    pub claim: Claim,
     /// The create.
-    create: Request,
+    pub create: Request,
     /// Whether its verification must run afresh.
-    freshen: bool,
-}
-
-/// A no of Kargo's admission, or an answer that is not what was planned.
-struct No {
-    /// One CamelCase word.
-    reason: String,
-    /// Why, for people.
-    sentence: String,
-    /// What can be done about it.
-    advice: Advice,
+    pub freshen: bool,
 }
 
 /// Carries out a delivery that was decided on, once it is due.
@@ -90,12 +82,23 @@ pub async fn when_due(
             case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
             return Ok(None);
         }
-        Checked::End(ending) => return close(host, key, case, scene, ending).await.map(Some),
+        Checked::End(ending) => return close(host, key, case, &scene.stage, ending).await.map(Some),
     };
-    let Some(delivery) = delivery(case, scene, pending, &writes) else {
+    deliver(host, key, case, scene, delivery(case, scene, pending, &writes, None)).await
+}
+
+/// Rehearses, claims and sends.
+async fn deliver(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    delivery: Option<Delivery>,
+) -> Stepped {
+    let Some(delivery) = delivery else {
         let ending =
             Ending::new(Resolution::Exhausted, "NothingToDeliver", "the plan holds no Promotion any more");
-        return close(host, key, case, scene, ending).await.map(Some);
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
     };
     if let Err(refusal) = rehearse(host, key, &delivery).await {
         return refused(host, key, case, scene, refusal).await;
@@ -134,9 +137,15 @@ async fn check_again(
         };
         return Ok(Checked::End(Ending::new(Resolution::Observed, "WriteAccess", text)));
     }
-    let context = records::context(host, key, &pending.record)
-        .await
-        .map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Record(error)))?;
+    let context = match records::context(host, key, &pending.record).await {
+        Ok(context) => context,
+        Err(error) if error.is_final() => {
+            return Ok(Checked::End(Ending::new(Resolution::HandedOff, "RecordGone", error.to_string())));
+        }
+        Err(error) => {
+            return Err(VisitError::Decide(key.clone(), crate::decide::DecideError::Record(error)));
+        }
+    };
     let now = host.clock.now();
     let deliveries = scene.deliveries(&case.state, now);
     let input = Input {
@@ -179,25 +188,42 @@ fn next_step(writes: Vec<Write>, now: Timestamp) -> Checked {
     Checked::Decide
 }
 
-fn delivery(case: &Case, scene: &Scene, pending: &Pending, writes: &[Write]) -> Option<Delivery> {
+/// The delivery that a plan comes to; `claimed` is its attempt when it was claimed before.
+fn delivery(
+    case: &Case,
+    scene: &Scene,
+    pending: &Pending,
+    writes: &[Write],
+    claimed: Option<&Attempt>,
+) -> Option<Delivery> {
     let planned = writes.iter().find(|write| matches!(write, Write::CreatePromotion { .. }))?;
     let Write::CreatePromotion { freight, origin, kind, expect, .. } = planned else { return None };
-    let number = case.state.attempts.last().map_or(1, |last| last.number.saturating_add(1));
     let attempt = Attempt {
-        number,
+        number: claimed.map_or_else(|| next_number(case, scene), |claimed| claimed.number),
         kind: kind.clone(),
         freight: Some(freight.clone()),
         origin: origin.clone(),
         claimed: Timestamp::default(),
         promotion: None,
-        reason: policy_core::redact::capped(&pending.action.reason, 1024),
+        reason: policy_core::redact::shown(&pending.action.reason, 1024),
         record: pending.record.clone(),
         send_before: Timestamp::default(),
-        n_claims: 0,
+        n_claims: claimed.map_or(0, |claimed| claimed.n_claims),
         expect: *expect,
         outcome: Outcome::Pending,
     };
     prepared(case, scene, attempt)
+}
+
+/// The number of the next attempt: one whose label no Promotion carries. Attempts of an Incident that was deleted left
+/// their Promotions behind, and the next Incident of the same name must not take them for its own.
+fn next_number(case: &Case, scene: &Scene) -> u32 {
+    let is_taken = |number: u32| {
+        let id = policy_api::names::attempt_id(case.name(), number);
+        scene.promotions.iter().any(|one| one.labels.get(policy_api::names::ATTEMPT) == Some(&id))
+    };
+    let first = case.state.attempts.last().map_or(1, |last| last.number.saturating_add(1));
+    (first..u32::MAX).find(|number| !is_taken(*number)).unwrap_or(u32::MAX)
 }
 
 /// The requests of an attempt; `None` when it names no Freight.
@@ -227,58 +253,12 @@ async fn claim(host: &Host, key: &StageKey, case: &mut Case, delivery: &Delivery
     attempt.claimed = now;
     attempt.send_before = now.plus(within);
     attempt.n_claims = attempt.n_claims.saturating_add(1);
-    case.state.pending = None;
+    // `pending` stays until the Promotion is known: whoever takes the claim up has to check it again.
     match case.state.attempts.iter_mut().find(|known| known.number == attempt.number) {
         Some(known) => *known = attempt,
         None => case.state.attempts.push(attempt),
     }
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))
-}
-
-/// Asks Kargo what it would make of the Promotion, and compares that with what was planned.
-async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Result<(), No> {
-    let answer = host.requests.send_as_project(&key.project, "dry-run", &delivery.create.dry_run()).await;
-    let answer = answer.map_err(|error| no_of(&error))?;
-    let unexpected =
-        |sentence: String| No { reason: "Unexpected".to_owned(), sentence, advice: Advice::Repeat };
-    let stamped = kargo::stamped(&answer)
-        .ok_or_else(|| unexpected("the dry run was not answered with a Promotion".to_owned()))?;
-    let freight = delivery.attempt.freight.clone().unwrap_or_default();
-    let account = host.requests.user(&key.project);
-    kargo::compare(&stamped, &freight, delivery.attempt.expect, &account).map_err(|mismatch| No {
-        reason: mismatch_word(&mismatch).to_owned(),
-        sentence: mismatch.to_string(),
-        advice: Advice::Permanent,
-    })
-}
-
-fn mismatch_word(mismatch: &Mismatch) -> &'static str {
-    match mismatch {
-        Mismatch::ControlPlane => "ControlPlaneAccount",
-        Mismatch::Actor { .. } => "OtherActor",
-        Mismatch::Freight { .. } => "OtherFreight",
-        Mismatch::WouldResume { .. } => "WouldLiftHold",
-        Mismatch::WouldNotHold => "WouldNotHold",
-    }
-}
-
-fn no_of(error: &RequestError) -> No {
-    match error.status() {
-        Some(status) => {
-            let refusal = adapter::refusal(status);
-            let said = policy_core::redact::capped(&status.message, 512);
-            No {
-                reason: format!("{refusal:?}"),
-                sentence: format!("{}; Kargo says: {said}", refusal.sentence()),
-                advice: refusal.advice(),
-            }
-        }
-        None => No {
-            reason: "NoAnswer".to_owned(),
-            sentence: "the API server did not answer".to_owned(),
-            advice: Advice::Repeat,
-        },
-    }
 }
 
 /// Nothing was claimed and nothing was sent: what may pass is waited for, what will not ends the incident.
@@ -287,7 +267,11 @@ async fn refused(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, no
     match no.advice {
         Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(TRY_AGAIN))),
         Advice::Configuration | Advice::Permanent => {
-            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
+            // A claim that was taken up again and is refused now.
+            if let Some(number) = case.open_attempt().map(|attempt| attempt.number) {
+                case.with_attempt(number, |attempt| attempt.outcome = Outcome::Refused("Kargo".to_owned()));
+            }
+            close(host, key, case, &scene.stage, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
                 .await
                 .map(Some)
         }
@@ -315,7 +299,10 @@ async fn send(
     host.checkpoints.passed(Step::Created);
     host.metrics.deliveries.get_or_create(&in_project(&key.project, delivery.attempt.kind.text())).inc();
     match answer {
-        Ok(_) => found(host, key, case, scene, delivery.attempt.number).await,
+        Ok(answer) => {
+            let made = kargo::stamped(&answer).map(|stamped| stamped.name);
+            found(host, key, case, scene, delivery.attempt.number, made).await
+        }
         Err(error) => unanswered(host, key, case, scene, delivery.attempt.number, &error).await,
     }
 }
@@ -354,19 +341,28 @@ async fn unanswered(
         Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(host.timing.watch_for))),
         Advice::Configuration | Advice::Permanent => {
             case.with_attempt(number, |attempt| attempt.outcome = Outcome::Refused("Kargo".to_owned()));
-            close(host, key, case, scene, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
+            close(host, key, case, &scene.stage, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
                 .await
                 .map(Some)
         }
     }
 }
 
-/// Counts what carries the attempt's label, and attaches the one that is found.
-async fn found(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, number: u32) -> Stepped {
-    match count(host, key, case, number).await?.as_slice() {
-        [] => Ok(Some(Next::After(host.timing.watch_for))),
-        [name] => attach(host, key, case, number, name.clone()).await,
-        names => double(host, key, case, scene, number, names).await,
+/// Counts what carries the attempt's label, and attaches the one that is found. `made` is the one that was just made.
+async fn found(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    number: u32,
+    made: Option<PromotionName>,
+) -> Stepped {
+    match (count(host, key, case, number).await?.as_slice(), made) {
+        ([], None) => Ok(Some(Next::After(host.timing.watch_for))),
+        // Somebody deleted it at once, and does not want another one.
+        ([], Some(name)) => attach(host, key, case, number, name).await,
+        ([name], _) => attach(host, key, case, number, name.clone()).await,
+        (names, _) => double(host, key, case, scene, number, names).await,
     }
 }
 
@@ -391,6 +387,7 @@ async fn count(
 
 async fn attach(host: &Host, key: &StageKey, case: &mut Case, number: u32, name: PromotionName) -> Stepped {
     case.with_attempt(number, |attempt| attempt.promotion = Some(name));
+    case.state.pending = None;
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
     host.checkpoints.passed(Step::Attached);
     Ok(None)
@@ -409,15 +406,26 @@ async fn double(
     let text =
         format!("attempt {number} has {} Promotions: {}; look at the Stage", names.len(), list.join(", "));
     let event_key = format!("{}:double:{number}", case.name());
-    let told = tell::send(host, key, scene, &event_key, "DoublePromotion", Loudness::Warning, &text).await;
+    let told =
+        tell::send(host, key, &scene.stage, &event_key, "DoublePromotion", Loudness::Warning, &text).await;
     told.map_err(|error| VisitError::Tell(key.clone(), error))?;
     case.with_attempt(number, |attempt| attempt.promotion = names.first().cloned());
-    close(host, key, case, scene, Ending::new(Resolution::HandedOff, "DoublePromotion", text)).await.map(Some)
+    close(host, key, case, &scene.stage, Ending::new(Resolution::HandedOff, "DoublePromotion", text))
+        .await
+        .map(Some)
 }
 
 /// Takes up a claim whose outcome nobody knows: waits until nobody can still send it, then looks, adopts what it
-/// finds, or claims again.
-pub async fn resume(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, number: u32) -> Stepped {
+/// finds, or checks the delivery anew and claims again: who died may have been gone for an hour, in which a person has
+/// promoted, held or switched something off.
+pub async fn resume(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    case: &mut Case,
+    scene: &Scene,
+    number: u32,
+) -> Stepped {
     let Some(attempt) = case.state.attempts.iter().find(|attempt| attempt.number == number).cloned() else {
         return Ok(None);
     };
@@ -428,27 +436,30 @@ pub async fn resume(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene,
     }
     let names = count(host, key, case, number).await?;
     if !names.is_empty() {
-        return found(host, key, case, scene, number).await;
+        return found(host, key, case, scene, number, None).await;
     }
-    let Some(delivery) = prepared(case, scene, attempt) else { return Ok(None) };
-    if let Some(ending) = stand_down(host, scene) {
-        return close(host, key, case, scene, ending).await.map(Some);
-    }
-    if let Err(refusal) = rehearse(host, key, &delivery).await {
-        return refused(host, key, case, scene, refusal).await;
-    }
-    let send_before = Instant::now() + host.timing.send_within;
-    claim(host, key, case, &delivery).await?;
-    send(host, key, case, scene, &delivery, send_before).await
-}
-
-/// Why a claim is not taken up again: somebody switched Refloat off, or the Stage is not quiet any more.
-fn stand_down(host: &Host, scene: &Scene) -> Option<Ending> {
-    if host.stopped || scene.project.ignored || scene.stage.ignored {
-        let text = "switched off while a claim had no outcome; nothing was created";
-        return Some(Ending::new(Resolution::Observed, "SwitchedOff", text));
-    }
-    let newer = scene.promotions.iter().find(|promotion| !promotion.is_terminal())?;
-    let text = format!("Promotion `{}` came first while a claim had no outcome", newer.name);
-    Some(Ending::new(Resolution::Superseded, "", text))
+    let Some(pending) = case.state.pending.clone() else {
+        let text = "a claim without outcome does not say what it was for; nothing was created";
+        let ending = Ending::new(Resolution::HandedOff, "ClaimLost", text);
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
+    };
+    // The claim itself must not stand in its own way.
+    let mut unclaimed = case.clone();
+    unclaimed.state.attempts.retain(|other| other.number != number);
+    let writes = match check_again(host, key, ruling, &unclaimed, scene, &pending).await? {
+        Checked::Go(writes) => writes,
+        Checked::Later(until) => return Ok(Some(at(host, until))),
+        Checked::Decide => {
+            case.with_attempt(number, |attempt| attempt.outcome = Outcome::Superseded);
+            case.state.pending = None;
+            case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+            return Ok(None);
+        }
+        Checked::End(ending) => {
+            case.with_attempt(number, |attempt| attempt.outcome = Outcome::Superseded);
+            return close(host, key, case, &scene.stage, ending).await.map(Some);
+        }
+    };
+    let again = delivery(case, scene, &pending, &writes, Some(&attempt));
+    deliver(host, key, case, scene, again).await
 }

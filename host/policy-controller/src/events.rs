@@ -33,8 +33,8 @@ pub struct About<'a> {
     pub api_version: &'a str,
     /// Its kind.
     pub kind: &'a str,
-    /// Its Project.
-    pub project: &'a ProjectName,
+    /// Its Project; `None` for what belongs to the whole cluster.
+    pub project: Option<&'a ProjectName>,
     /// Its name.
     pub name: &'a str,
     /// Its uid.
@@ -72,31 +72,35 @@ pub struct EventError {
 /// # Errors
 /// When the API server does not take it. That it exists already is no error.
 pub async fn write(client: &kube::Client, note: &Note<'_>) -> Result<(), EventError> {
-    let api: Api<Event> = Api::namespaced(client.clone(), note.about.project.as_str());
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace(note));
     match api.create(&PostParams::default(), &event(note)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         Err(source) => {
-            let object = format!("{} {}/{}", note.about.kind, note.about.project, note.about.name);
+            let object = format!("{} {}/{}", note.about.kind, namespace(note), note.about.name);
             Err(EventError { reason: note.reason.to_owned(), object, source })
         }
     }
 }
 
+/// Where the Event lives: Kubernetes takes those about cluster-wide objects in `default` only.
+fn namespace<'a>(note: &Note<'a>) -> &'a str {
+    note.about.project.map_or("default", ProjectName::as_str)
+}
+
 fn event(note: &Note<'_>) -> Event {
     let time = Wall::from_second(i64::from(note.now.0)).ok().map(Time);
-    let namespace = note.about.project.to_string();
     Event {
         metadata: ObjectMeta {
             name: Some(name(note)),
-            namespace: Some(namespace.clone()),
+            namespace: Some(namespace(note).to_owned()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
             api_version: Some(note.about.api_version.to_owned()),
             kind: Some(note.about.kind.to_owned()),
             name: Some(note.about.name.to_owned()),
-            namespace: Some(namespace),
+            namespace: note.about.project.map(ToString::to_string),
             uid: Some(note.about.uid.to_owned()),
             ..ObjectReference::default()
         },
@@ -105,7 +109,7 @@ fn event(note: &Note<'_>) -> Event {
             Loudness::Warning => "Warning".to_owned(),
         }),
         reason: Some(note.reason.to_owned()),
-        message: Some(policy_core::redact::capped(note.text, MAX_NOTE_BYTES)),
+        message: Some(policy_core::redact::shown(note.text, MAX_NOTE_BYTES)),
         source: Some(EventSource { component: Some("refloat".to_owned()), host: None }),
         first_timestamp: time.clone(),
         last_timestamp: time,

@@ -287,34 +287,8 @@ impl Feeds {
         }
     }
 
-    fn by_name<K: kube::Resource>(
-        &self,
-        change: Change<K>,
-        place: impl Fn(&mut Known) -> &mut BTreeMap<ProjectName, BTreeMap<String, Arc<K>>>,
-    ) {
-        let project = |object: &K| ProjectName::new(object.meta().namespace.clone().unwrap_or_default());
-        self.stores.with(|known| {
-            let place = place(known);
-            let objects = match change {
-                Change::All(list) => {
-                    place.clear();
-                    list
-                }
-                Change::Applied(object) => vec![object],
-                Change::Deleted(object) => {
-                    if let Some(all) = place.get_mut(&project(&object)) {
-                        all.remove(&object.name_any());
-                    }
-                    return;
-                }
-            };
-            for object in objects {
-                if self.scope.covers(&project(&object)) {
-                    let all = place.entry(project(&object)).or_default();
-                    all.insert(object.name_any(), Arc::new(object));
-                }
-            }
-        });
+    fn by_name<K: kube::Resource>(&self, change: Change<K>, place: impl Fn(&mut Known) -> &mut ByProject<K>) {
+        self.stores.with(|known| put_by_name(place(known), change, &self.scope));
     }
 
     fn cluster_wide<K: kube::Resource>(
@@ -356,10 +330,73 @@ fn has_faults(record: &StageRecord) -> bool {
     record.status.as_ref().is_some_and(|status| !status.faults.is_empty())
 }
 
+/// Objects of one kind, by Project and name.
+type ByProject<K> = BTreeMap<ProjectName, BTreeMap<String, Arc<K>>>;
+
+fn put_by_name<K: kube::Resource>(place: &mut ByProject<K>, change: Change<K>, scope: &Scope) {
+    let project = |object: &K| ProjectName::new(object.meta().namespace.clone().unwrap_or_default());
+    let objects = match change {
+        Change::All(list) => {
+            // What was deleted while the watch was interrupted is only ever seen by its absence here.
+            place.clear();
+            list
+        }
+        Change::Applied(object) => vec![object],
+        Change::Deleted(object) => {
+            if let Some(all) = place.get_mut(&project(&object)) {
+                all.remove(&object.name_any());
+            }
+            return;
+        }
+    };
+    for object in objects {
+        let project = project(&object);
+        if scope.covers(&project) {
+            place.entry(project).or_default().insert(object.name_any(), Arc::new(object));
+        }
+    }
+}
+
 fn key_of(metadata: &kube::core::ObjectMeta, stage: StageName) -> StageKey {
     StageKey { project: ProjectName::new(metadata.namespace.clone().unwrap_or_default()), stage }
 }
 
 fn read_or_log<T>(read: Result<T, convert::ConvertError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "object left out")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(project: &str, name: &str) -> FailurePolicy {
+        let mut policy =
+            FailurePolicy::new(name, policy_api::crd::failure_policy::FailurePolicySpec::default());
+        policy.metadata.namespace = Some(project.to_owned());
+        policy
+    }
+
+    fn names(place: &ByProject<FailurePolicy>) -> Vec<String> {
+        place.values().flat_map(BTreeMap::keys).cloned().collect()
+    }
+
+    #[test]
+    fn a_list_forgets_what_was_deleted_while_nobody_watched() {
+        let (mut place, all) = (ByProject::new(), Scope::default());
+        put_by_name(&mut place, Change::All(vec![policy("shop", "a"), policy("bank", "b")]), &all);
+        put_by_name(&mut place, Change::Applied(policy("shop", "c")), &all);
+        assert_eq!(names(&place), ["b", "a", "c"]);
+        put_by_name(&mut place, Change::All(vec![policy("shop", "c")]), &all);
+        assert_eq!(names(&place), ["c"]);
+        put_by_name(&mut place, Change::Deleted(policy("shop", "c")), &all);
+        assert!(names(&place).is_empty());
+    }
+
+    #[test]
+    fn what_is_out_of_scope_is_never_stored() {
+        let scope = Scope(BTreeSet::from([ProjectName::new("shop")]));
+        let mut place = ByProject::new();
+        put_by_name(&mut place, Change::All(vec![policy("shop", "a"), policy("bank", "b")]), &scope);
+        assert_eq!(names(&place), ["a"]);
+    }
 }

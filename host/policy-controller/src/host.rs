@@ -90,9 +90,14 @@ impl Memory {
         *seen.entry(key).or_insert_with(Instant::now)
     }
 
-    /// Whether a failure that is left alone is seen for the first time, so that it is counted once.
-    pub fn first_sight(&self, failure: &policy_core::name::FailureId) -> bool {
+    /// Leaves a failure alone from now on. Whether it was not left alone before, so that it is counted once.
+    pub fn leave_alone(&self, failure: &policy_core::name::FailureId) -> bool {
         self.ignored.lock().unwrap_or_else(PoisonError::into_inner).insert(failure.clone())
+    }
+
+    /// Whether a failure is left alone.
+    pub fn leaves_alone(&self, failure: &policy_core::name::FailureId) -> bool {
+        self.ignored.lock().unwrap_or_else(PoisonError::into_inner).contains(failure)
     }
 }
 

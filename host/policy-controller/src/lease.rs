@@ -12,7 +12,7 @@ use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
 use policy_core::time::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::Clock;
 
@@ -96,16 +96,25 @@ impl Lease {
         while renewed.elapsed() < self.period() * 2 {
             tokio::time::sleep(self.period()).await;
             let sent = Instant::now();
-            match self.renew().await {
-                Ok(true) => renewed = sent,
-                Ok(false) => return,
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "Lease not renewed"),
+            // A request may hang for minutes, and by then somebody else leads.
+            match timeout_at(renewed + self.period() * 2, self.renew()).await {
+                Ok(Ok(true)) => renewed = sent,
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "Lease not renewed");
+                }
             }
         }
     }
 
-    /// Gives the Lease up at once, so that another replica need not wait. Best effort.
+    /// Gives the Lease up at once, so that another replica need not wait. Best effort, and quick.
     pub async fn release(&self) {
+        if timeout(self.period(), self.try_release()).await.is_err() {
+            tracing::debug!("Lease not released in time");
+        }
+    }
+
+    async fn try_release(&self) {
         let Ok(Some(mut object)) = self.get().await else { return };
         if holder(&object) != Some(self.identity.as_str()) {
             return;

@@ -26,6 +26,7 @@ pub mod modules;
 pub mod policies;
 pub mod queue;
 pub mod records;
+pub mod rehearse;
 pub mod requests;
 pub mod retention;
 pub mod rights;

@@ -4,7 +4,7 @@
 //! status of each module object. A component that could be loaded stays in use while a newer one cannot be.
 //! Compiling happens in a child process and on a blocking thread; a decision never waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -128,10 +128,21 @@ impl Modules {
         names.take(8).collect()
     }
 
-    /// Forgets modules that are not in `present`; built-in ones stay.
-    pub fn retain(&self, present: impl Fn(&ModuleKey) -> bool) {
+    /// Forgets modules that are not in `present`; built-in ones stay. What is deleted is not asked any more.
+    pub fn retain(&self, present: &BTreeSet<ModuleKey>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|key, _| matches!(key, ModuleKey::Builtin(_)) || present(key));
+        known.retain(|key, _| matches!(key, ModuleKey::Builtin(_)) || present.contains(key));
+        let in_use: BTreeSet<&Digest> =
+            known.values().filter_map(|state| state.loaded.as_ref()).map(|loaded| &loaded.digest).collect();
+        let mut by_digest = self.by_digest.lock().unwrap_or_else(PoisonError::into_inner);
+        by_digest.retain(|digest, _| in_use.contains(digest));
+    }
+
+    /// Takes a module out of use.
+    pub fn refuse(&self, key: &ModuleKey, unusable: Unusable) -> ModuleState {
+        let state = ModuleState { loaded: None, unusable: Some(unusable) };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), state.clone());
+        state
     }
 
     /// Loads what a source gives now, and keeps what was good if that fails.

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt;
 use policy_api::crd::incident::PolicyRef;
-use policy_api::crd::policy_body::PolicyBody;
+use policy_api::crd::policy_body::{ChainEntry, PolicyBody};
 use policy_api::crd::{ClusterFailurePolicy, FailurePolicy};
 use policy_api::select;
 use policy_core::chain::Entry;
+use policy_core::guest_fault::{GuestFault, GuestFaultKind};
+use policy_core::manifest::Role;
 use policy_core::name::{Digest, ProjectName};
 use policy_core::rules::Rules;
 use policy_core::settings::{self, Settings};
@@ -32,8 +34,9 @@ pub struct ChainPolicy {
     pub title: String,
     /// The component's digest.
     pub digest: Digest,
-    /// The component.
-    pub policy: Arc<Policy>,
+    /// The component; a fault when it cannot be asked. It stays in its place all the same: what is left of a chain
+    /// without its guard is not what the Project has asked for.
+    pub policy: Result<Arc<Policy>, GuestFault>,
     /// Its settings.
     pub settings: Settings,
     /// Its role and triggers.
@@ -49,6 +52,13 @@ pub struct Ruling {
     pub rules: Rules,
     /// The chain.
     pub chain: Arc<Vec<ChainPolicy>>,
+}
+
+impl Ruling {
+    /// Whether every entry of the chain can be asked.
+    pub fn is_complete(&self) -> bool {
+        self.chain.iter().all(|entry| entry.policy.is_ok())
+    }
 }
 
 /// Policies that are in force: their specs are the last acceptable ones.
@@ -109,28 +119,91 @@ impl Policies {
         Ruling { policy, rules, chain: Arc::new(self.chain(body, project)) }
     }
 
-    /// A chain that is ready to be asked. Entries whose module cannot be used any more are left out: the acceptance
-    /// says so in the status.
+    /// A chain that is ready to be asked. An entry whose module cannot be used any more answers with a fault.
     pub fn chain(&self, body: &PolicyBody, project: &ProjectName) -> Vec<ChainPolicy> {
-        let chain = body.chain.iter().filter_map(|entry| {
-            let loaded = self.modules.state(&ModuleKey::of(entry, project)?)?.loaded?;
-            let empty = serde_json::Value::Object(serde_json::Map::new());
-            let document = entry.settings.as_ref().unwrap_or(&empty);
-            let settings = settings::accept(document, &loaded.manifest.settings_schema).ok()?;
-            Some(ChainPolicy {
-                name: entry.name.clone(),
-                module: PolicyBody::source_text(entry),
-                title: format!("{} {}", loaded.manifest.name, loaded.manifest.version),
-                digest: loaded.digest,
-                policy: loaded.policy,
-                settings,
-                entry: Entry { role: loaded.manifest.role, triggers: loaded.manifest.triggers.clone() },
-            })
+        let chain = body.chain.iter().map(|entry| {
+            let mut policy = self.usable(entry, project).unwrap_or_else(|why| unusable(entry, why));
+            policy.entry.triggers = select::triggers(body, &policy.entry.triggers);
+            policy
         });
         chain.collect()
+    }
+
+    /// An entry that can be asked, or why it cannot: its module is gone or not let in any more, or was replaced by one
+    /// that does not take these settings.
+    fn usable(&self, entry: &ChainEntry, project: &ProjectName) -> Result<ChainPolicy, String> {
+        let state =
+            ModuleKey::of(entry, project).and_then(|key| self.modules.state(&key)).unwrap_or_default();
+        let loaded = state.loaded.ok_or_else(|| match state.unusable {
+            Some(unusable) => unusable.message,
+            None => "its module is not there".to_owned(),
+        })?;
+        let empty = serde_json::Value::Object(serde_json::Map::new());
+        let document = entry.settings.as_ref().unwrap_or(&empty);
+        let settings = settings::accept(document, &loaded.manifest.settings_schema)
+            .map_err(|_| "its module was replaced by one that does not take its settings".to_owned())?;
+        Ok(ChainPolicy {
+            name: entry.name.clone(),
+            module: PolicyBody::source_text(entry),
+            title: format!("{} {}", loaded.manifest.name, loaded.manifest.version),
+            digest: loaded.digest,
+            policy: Ok(loaded.policy),
+            settings,
+            entry: Entry { role: loaded.manifest.role, triggers: loaded.manifest.triggers.clone() },
+        })
+    }
+}
+
+/// An entry whose turn always comes, as a modifier's does, and which then answers with a fault: nothing is done, and
+/// people learn why.
+fn unusable(entry: &ChainEntry, message: String) -> ChainPolicy {
+    let fault = GuestFault { kind: GuestFaultKind::NotLoaded, message, reproducible: false, log: Vec::new() };
+    ChainPolicy {
+        name: entry.name.clone(),
+        module: PolicyBody::source_text(entry),
+        title: String::new(),
+        digest: Digest::default(),
+        policy: Err(fault),
+        settings: Settings::default(),
+        entry: Entry { role: Role::Modifier, triggers: Vec::new() },
     }
 }
 
 fn reference<K: kube::Resource>(kind: &str, object: &K) -> PolicyRef {
     PolicyRef { kind: kind.to_owned(), name: object.name_any(), uid: object.meta().uid.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_engine::{Compiler, Engine, Limits};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is left of a chain without its guard must not decide alone.
+    #[test]
+    fn an_entry_that_cannot_be_asked_keeps_its_place_and_answers_with_a_fault() {
+        let compiler = Compiler::new("no-compiler-is-needed", Vec::new());
+        let engine = Engine::new(&Limits::default(), &compiler, &std::env::temp_dir()).expect("an engine");
+        let stores = Arc::new(Stores::default());
+        let stage = json!({"project": "shop", "name": "prod", "uid": "u"});
+        let key = StageKey { project: "shop".into(), stage: "prod".into() };
+        stores.with(|known| {
+            known.projects.insert("shop".into(), policy_core::snapshot::ProjectSnapshot::default());
+            known.stages.insert(key.clone(), serde_json::from_value(stage).expect("a Stage"));
+        });
+        let policies = Policies::new(stores, Arc::new(Modules::new(Arc::new(engine))));
+        let policy = json!({"apiVersion": "refloat.dev/v1alpha1", "kind": "FailurePolicy",
+            "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"mode": "Enforce", "triggers": ["promotion-failed"],
+                "chain": [{"name": "guard", "module": {"name": "off-hours"}}]}});
+        let policy = serde_json::from_value(policy).expect("a FailurePolicy");
+        policies.put(BTreeMap::from([("shop".into(), vec![policy])]), Vec::new());
+        let ruling = policies.ruling(&key).expect("a ruling");
+        assert!(!ruling.is_complete());
+        let guard = &ruling.chain[0];
+        assert_eq!(guard.policy.as_ref().expect_err("a fault").kind, GuestFaultKind::NotLoaded);
+        assert_eq!(guard.entry.role, Role::Modifier);
+        assert_eq!(guard.entry.triggers, [policy_core::failure::Trigger::PromotionFailed]);
+    }
 }

@@ -78,6 +78,17 @@ pub enum RecordError {
     },
 }
 
+impl RecordError {
+    /// Whether trying again cannot help: the record is gone, or holds what no version of ours has written.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Request { source: kube::Error::Api(status), .. } => status.code == 404,
+            Self::Request { .. } | Self::NoNumber { .. } => false,
+            Self::Read { .. } | Self::NoContext { .. } => true,
+        }
+    }
+}
+
 /// Writes the record of a decision and gives its name and number.
 ///
 /// # Errors

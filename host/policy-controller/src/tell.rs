@@ -6,13 +6,13 @@
 use policy_core::decision::{Message, Severity};
 use policy_core::incident::{Attempt, Closed, Resolution};
 use policy_core::name::PromotionName;
+use policy_core::snapshot::StageSnapshot;
 use policy_core::write::Write;
 
 use crate::case::{Case, Ending};
 use crate::events::{About, EventError, Loudness, Note, write};
 use crate::host::Host;
 use crate::queue::StageKey;
-use crate::scene::Scene;
 
 /// Sends every message and Event among `writes`, in order.
 ///
@@ -22,10 +22,10 @@ pub async fn decision(
     host: &Host,
     key: &StageKey,
     case: &Case,
-    scene: &Scene,
+    stage: &StageSnapshot,
     writes: &[Write],
 ) -> Result<(), EventError> {
-    for one in writes {
+    for (position, one) in writes.iter().enumerate() {
         match one {
             Write::Send { message } => {
                 let text = format!("{}: {}", message.title, message.text);
@@ -33,7 +33,7 @@ pub async fn decision(
                 send(
                     host,
                     key,
-                    scene,
+                    stage,
                     &key_of_message,
                     reason(message.severity),
                     loudness(message.severity),
@@ -42,9 +42,10 @@ pub async fn decision(
                 .await?;
             }
             Write::Event { reason, note } => {
-                let key_of_event = format!("{}:{}:{note}", case.name(), case.state.n_decisions);
+                // Not by its text, which may name a time: after a crash the same decision is told again.
+                let key_of_event = format!("{}:{}:{position}", case.name(), case.state.n_decisions);
                 let loudness = if reason == "GuestFault" { Loudness::Warning } else { Loudness::Normal };
-                send(host, key, scene, &key_of_event, reason, loudness, note).await?;
+                send(host, key, stage, &key_of_event, reason, loudness, note).await?;
             }
             Write::ForceFreshVerification { .. }
             | Write::CreatePromotion { .. }
@@ -65,7 +66,7 @@ pub async fn closed(
     host: &Host,
     key: &StageKey,
     case: &Case,
-    scene: &Scene,
+    stage: &StageSnapshot,
     closed: &Closed,
 ) -> Result<(), EventError> {
     let loudness = match closed.resolution {
@@ -80,18 +81,18 @@ pub async fn closed(
     let text = policy_core::explain::closed(closed);
     let text = format!("incident `{}`: {text}", case.name());
     let reason = format!("Incident{}", closed.resolution.text());
-    send(host, key, scene, &format!("{}:closed", case.name()), &reason, loudness, &text).await
+    send(host, key, stage, &format!("{}:closed", case.name()), &reason, loudness, &text).await
 }
 
-/// Says one thing about the Stage.
+/// Says one thing about the Stage, once per text `once`.
 ///
 /// # Errors
 /// When the Event could not be written.
 pub async fn send(
     host: &Host,
-    stage: &StageKey,
-    scene: &Scene,
-    key: &str,
+    key: &StageKey,
+    stage: &StageSnapshot,
+    once: &str,
     reason: &str,
     loudness: Loudness,
     text: &str,
@@ -100,12 +101,12 @@ pub async fn send(
     let about = About {
         api_version: "kargo.akuity.io/v1alpha1",
         kind: "Stage",
-        project: &stage.project,
-        name: stage.stage.as_str(),
-        uid: scene.stage.uid.as_str(),
+        project: Some(&key.project),
+        name: key.stage.as_str(),
+        uid: stage.uid.as_str(),
     };
     let now = host.clock.now();
-    write(host.requests.client(), &Note { about, key, reason, loudness, text, now }).await
+    write(host.requests.client(), &Note { about, key: once, reason, loudness, text, now }).await
 }
 
 fn dedupe_key(message: &Message) -> &str {

@@ -4,11 +4,14 @@
 //! said, so a visit too many changes nothing and a restart loses nothing.
 //! The order of things is that of the product definition, section 4; the steps of one incident are in [`advance`].
 
+use policy_core::context::ActorKind;
 use policy_core::detect;
 use policy_core::failure::Failure;
 use policy_core::follow::{self, Followed};
 use policy_core::incident::Resolution;
+use policy_core::name::PromotionName;
 use policy_core::settle::{self, Settled};
+use policy_core::snapshot::StageSnapshot;
 use policy_core::time::Timestamp;
 use std::time::Duration;
 
@@ -26,6 +29,12 @@ use crate::tell;
 
 /// How often an open incident is looked at when nothing changes: a watch event may be lost, a deadline may pass.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long a new incident waits for a module that cannot be used: sources are asked every 30 s, so that one failed
+/// read after a change of leader does not hand an incident off.
+const MODULES_WITHIN_SECONDS: u32 = 120;
+/// Decisions that one incident may have. A policy may ask to wait as often as it likes, at least 10 s each time, and each
+/// decision leaves a record of up to 64 KiB.
+const MAX_DECISIONS: u32 = 100;
 
 /// A visit could not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +90,7 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
         next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
         is_fresh = false;
     }
+    leave_old_ones_alone(host, &ruling, &scene);
     let mut first = is_fresh.then_some(scene);
     for name in open_incidents(host, key) {
         let case =
@@ -105,9 +115,17 @@ fn wants_attention(host: &Host, key: &StageKey, ruling: &Ruling) -> bool {
         failures(stage, &all).any(|failure| {
             let name = policy_api::names::incident_name(&key.stage, &failure.id);
             let is_known = known.incidents.get(key).is_some_and(|all| all.contains_key(name.as_str()));
-            !is_known && (failure.at >= oldest || host.memory.first_sight(&failure.id))
+            !is_known && (failure.at >= oldest || !host.memory.leaves_alone(&failure.id))
         })
     })
+}
+
+/// What is old was counted or explained by now, and needs no look at every change of the Stage.
+fn leave_old_ones_alone(host: &Host, ruling: &Ruling, scene: &Scene) {
+    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
+    for failure in failures(Some(&scene.stage), &scene.promotions).filter(|failure| failure.at < oldest) {
+        host.memory.leave_alone(&failure.id);
+    }
 }
 
 fn failures<'a>(
@@ -143,7 +161,7 @@ fn new_failures(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
         })
     };
     let mut new: Vec<_> = failures(Some(&scene.stage), &scene.promotions)
-        .filter(|failure| !is_known(failure) && !belongs_to_open_attempt(host, key, scene, failure))
+        .filter(|failure| !is_known(failure) && !belongs_to_attempt(host, key, scene, failure))
         .collect();
     new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
     new
@@ -158,17 +176,59 @@ fn has_handled(incident: &policy_api::crd::Incident, failure: &Failure) -> bool 
     })
 }
 
-/// Whether the failure is that of a Promotion that an open incident of this Stage asked for.
-fn belongs_to_open_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
-    let Some(name) = &failure.promotion else { return false };
-    let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name);
-    let Some(incident) = promotion.and_then(|promotion| promotion.labels.get(policy_api::names::INCIDENT))
-    else {
-        return false;
+/// The Promotion of this failure and the Incident that asked for it. The label alone proves nothing: whoever may create
+/// Promotions may write it, and must not hide a failure with it.
+fn asked_for_by<'a>(scene: &'a Scene, failure: &Failure) -> Option<(&'a PromotionName, &'a str)> {
+    let name = failure.promotion.as_ref()?;
+    let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name)?;
+    let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
+    (promotion.actor_kind == ActorKind::Refloat).then_some((&promotion.name, incident.as_str()))
+}
+
+/// Whether the failure is one of an Incident's own attempts. A Promotion that its Incident answers for opens no other one
+/// by its own failure; its verification may, once the incident is over.
+fn belongs_to_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
+    let Some((promotion, incident)) = asked_for_by(scene, failure) else { return false };
+    host.stores.with(|known| {
+        let incident = known.incidents.get(key).and_then(|all| all.get(incident));
+        let status = incident.and_then(|incident| incident.status.as_ref());
+        let is_open = incident.is_some() && status.is_none_or(|status| status.closed.is_none());
+        let mut attempts = status.into_iter().flat_map(|status| &status.attempts);
+        let is_attempt = attempts.any(|attempt| attempt.promotion.as_deref() == Some(promotion.as_str()));
+        is_open || (is_attempt && failure.verification.is_none())
+    })
+}
+
+/// Who answers for a failure that the stores show no Incident of.
+enum Answerable {
+    /// Nobody yet: it opens an Incident.
+    Nobody,
+    /// An Incident whose newest state the stores lack.
+    Somebody,
+    /// No Incident, although our own Promotion names one. That is told and nothing else: to go on would give an Incident
+    /// that was deleted a new budget.
+    Lost(Ending),
+}
+
+async fn answerable(
+    host: &Host,
+    key: &StageKey,
+    scene: &Scene,
+    failure: &Failure,
+) -> Result<Answerable, VisitError> {
+    let asked = asked_for_by(scene, failure).filter(|_| failure.verification.is_none());
+    let Some((promotion, incident)) = asked else { return Ok(Answerable::Nobody) };
+    let case = Case::load(host, key, incident).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    let answers = |case: &Case| {
+        let mut attempts = case.state.attempts.iter();
+        case.state.closed.is_none() || attempts.any(|one| one.promotion.as_ref() == Some(promotion))
     };
-    // A Promotion of an incident never opens another one for its own failure; its verification may, once the
-    // incident is over.
-    failure.verification.is_none() || open_incidents(host, key).contains(incident)
+    if case.is_some_and(|case| answers(&case)) {
+        return Ok(Answerable::Somebody);
+    }
+    let message =
+        format!("no attempt of Incident `{incident}` is Promotion `{promotion}`, which carries its name");
+    Ok(Answerable::Lost(Ending::new(Resolution::HandedOff, "Unclaimed", message)))
 }
 
 async fn open(
@@ -181,25 +241,35 @@ async fn open(
     let now = host.clock.now();
     let is_old = now.since(failure.at) > ruling.rules.max_age_seconds;
     if is_old && !happened_while_down(host, &failure) {
-        if host.memory.first_sight(&failure.id) {
+        if host.memory.leave_alone(&failure.id) {
             host.metrics.ignored.get_or_create(&in_project(&key.project, "older-than-maximum-age")).inc();
             tracing::info!(stage = %key, failure = %failure.summary, "left alone: older than the maximum age");
         }
         return Ok(Next::Await);
     }
+    let lost = match answerable(host, key, scene, &failure).await? {
+        Answerable::Somebody => return Ok(Next::Await),
+        Answerable::Nobody => None,
+        Answerable::Lost(ending) => Some(ending),
+    };
     host.checkpoints.passed(Step::Detected);
     let mut case = Case::open(host, key, &failure, Some(ruling.policy.clone()))
         .await
         .map_err(|error| VisitError::Case(key.clone(), error))?;
     host.checkpoints.passed(Step::Opened);
+    if case.state.closed.is_some() {
+        return Ok(Next::Await);
+    }
     host.metrics
         .failures
         .get_or_create(&in_project(&key.project, policy_api::convert::text_of(&failure.trigger)))
         .inc();
-    if is_old {
+    let down = is_old.then(|| {
         let message = "it happened while nobody watched, and is too old to act on";
-        return close(host, key, &mut case, scene, Ending::new(Resolution::Expired, "Downtime", message))
-            .await;
+        Ending::new(Resolution::Expired, "Downtime", message)
+    });
+    if let Some(ending) = lost.or(down) {
+        return close(host, key, &mut case, &scene.stage, ending).await;
     }
     advance(host, key, ruling, &mut case, None).await
 }
@@ -263,7 +333,7 @@ async fn advance(
             return stage_gone(host, key, case).await;
         };
         let stepped = match phase(case, host.clock.now()) {
-            Phase::Claimed(number) => deliver::resume(host, key, case, &scene, number).await?,
+            Phase::Claimed(number) => deliver::resume(host, key, ruling, case, &scene, number).await?,
             Phase::Delivered(attempt) => followed(host, key, case, &scene, &attempt).await?,
             Phase::Planned(pending) => deliver::when_due(host, key, ruling, case, &scene, &pending).await?,
             Phase::Waiting(until) => Some(at(host, until)),
@@ -290,17 +360,25 @@ async fn undecided(
         }
         Settled::Overtaken { by } => {
             let message = format!("the Stage has moved on: {by}");
-            return close(host, key, case, scene, Ending::new(Resolution::Superseded, "", message))
-                .await
-                .map(Some);
+            let ending = Ending::new(Resolution::Superseded, "", message);
+            return close(host, key, case, &scene.stage, ending).await.map(Some);
         }
         Settled::Yes => host.checkpoints.passed(Step::Settled),
+    }
+    if !ruling.is_complete() && host.clock.now().since(case.state.opened) < MODULES_WITHIN_SECONDS {
+        tracing::info!(stage = %key, "a module of the chain cannot be used yet");
+        return Ok(Some(Next::After(LOOK_AGAIN)));
+    }
+    if case.state.n_decisions >= MAX_DECISIONS {
+        let message = format!("{} decisions did not end it", case.state.n_decisions);
+        let ending = Ending::new(Resolution::Exhausted, "DecisionsSpent", message);
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
     }
     decide::decide(host, key, ruling, case, scene)
         .await
         .map_err(|error| VisitError::Decide(key.clone(), error))?;
     if let Some(closed) = case.state.closed.clone() {
-        tell::closed(host, key, case, scene, &closed)
+        tell::closed(host, key, case, &scene.stage, &closed)
             .await
             .map_err(|error| VisitError::Tell(key.clone(), error))?;
     }
@@ -323,6 +401,10 @@ async fn followed(
     host.checkpoints.passed(Step::Followed);
     let (outcome, ending) = match standing {
         Followed::Waiting { .. } => return Ok(Some(Next::After(LOOK_AGAIN))),
+        // The one that is being answered: the Stage does not show the attempt's own yet.
+        Followed::Failed(failure) if failure.id == case.state.current.id => {
+            return Ok(Some(Next::After(LOOK_AGAIN)));
+        }
         Followed::Failed(failure) => {
             case.with_attempt(attempt.number, |attempt| attempt.outcome = Outcome::Failed);
             case.state.current = failure;
@@ -338,7 +420,7 @@ async fn followed(
         Followed::Overtaken { by } => (Outcome::Superseded, tell::overtaken(attempt, &by)),
     };
     case.with_attempt(attempt.number, |attempt| attempt.outcome = outcome);
-    close(host, key, case, scene, ending).await.map(Some)
+    close(host, key, case, &scene.stage, ending).await.map(Some)
 }
 
 /// Closes an incident: people are told first, so that a crash in between tells them twice at most, never not at all.
@@ -346,12 +428,12 @@ pub(crate) async fn close(
     host: &Host,
     key: &StageKey,
     case: &mut Case,
-    scene: &Scene,
+    stage: &StageSnapshot,
     ending: Ending,
 ) -> Result<Next, VisitError> {
     case.close(ending, host.clock.now());
     if let Some(closed) = case.state.closed.clone() {
-        tell::closed(host, key, case, scene, &closed)
+        tell::closed(host, key, case, stage, &closed)
             .await
             .map_err(|error| VisitError::Tell(key.clone(), error))?;
         host.metrics.closed.get_or_create(&in_project(&key.project, closed.resolution.text())).inc();
@@ -367,13 +449,15 @@ async fn orphans(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
         let case =
             Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
         let Some(mut case) = case.filter(|case| case.state.closed.is_none()) else { continue };
-        if host.stores.with(|known| known.stages.contains_key(key)) {
-            let ending =
-                Ending::new(Resolution::HandedOff, "NoPolicy", "no policy rules this Stage any more");
-            case.close(ending, host.clock.now());
-            case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-        } else {
-            stage_gone(host, key, &mut case).await?;
+        match host.stores.with(|known| known.stages.get(key).cloned()) {
+            Some(stage) => {
+                let message = "no policy rules this Stage any more";
+                let ending = Ending::new(Resolution::HandedOff, "NoPolicy", message);
+                close(host, key, &mut case, &stage, ending).await?;
+            }
+            None => {
+                stage_gone(host, key, &mut case).await?;
+            }
         }
     }
     Ok(Next::Await)

@@ -222,7 +222,7 @@ fn ends(text: &str) -> String {
 }
 
 fn kept(text: &str) -> String {
-    redact::capped(text.trim_end(), MAX_TEXT_BYTES)
+    redact::shown(text.trim_end(), MAX_TEXT_BYTES)
 }
 
 /// Whether a step of this kind changes something outside when it succeeds. `None` for kinds that may.

@@ -149,7 +149,7 @@ fn verification_trigger(attempt: &VerificationSnapshot) -> Option<Trigger> {
 /// Who aborted a Promotion: the protected annotation, else what the message says.
 fn abort_of(promotion: &PromotionSnapshot) -> UserAbort {
     let in_message =
-        promotion.message.strip_prefix(PROMOTION_TERMINATED).map(|actor| redact::capped(actor, 200));
+        promotion.message.strip_prefix(PROMOTION_TERMINATED).map(|actor| redact::shown(actor, 200));
     UserAbort { actor: promotion.abort_actor.clone().or(in_message) }
 }
 
@@ -188,7 +188,7 @@ fn one_line(phase: &str, text: &str) -> String {
     let line: Vec<&str> = text.split_whitespace().collect();
     let line = line.join(" ");
     let line = if line.is_empty() { phase.to_owned() } else { format!("{phase}: {line}") };
-    redact::capped(&redact::text(&line), MAX_SUMMARY_BYTES)
+    redact::shown(&line, MAX_SUMMARY_BYTES)
 }
 
 /// First 20 hexadecimal digits of SHA-256 over the parts, each ended by a line feed: `promotion` and the

@@ -203,6 +203,7 @@ pub fn fault(module: &str, fault: &GuestFault) -> String {
         GuestFaultKind::PolicyError => "answered with an error of its own",
         GuestFaultKind::Instantiation => "could not be started within the limits",
         GuestFaultKind::Disabled => "is disabled and was not asked",
+        GuestFaultKind::NotLoaded => "cannot be asked",
     };
     match line(&fault.message).as_str() {
         "" => format!("policy `{module}` {what}"),
@@ -267,6 +268,6 @@ pub fn word(value: &impl Serialize) -> String {
 /// One line: redacted, capped, without line breaks and final dots.
 pub fn line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let capped = crate::redact::capped(&joined, MAX_QUOTE_BYTES);
+    let capped = crate::redact::shown(&joined, MAX_QUOTE_BYTES);
     capped.trim_end_matches(['.', ' ']).to_owned()
 }

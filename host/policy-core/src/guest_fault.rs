@@ -48,6 +48,8 @@ pub enum GuestFaultKind {
     Instantiation,
     /// Was not even asked: it gave no answer too often in a row (G23).
     Disabled,
+    /// Could not be asked: its module is gone, broken or not let in any more.
+    NotLoaded,
 }
 
 impl GuestFaultKind {
@@ -66,6 +68,7 @@ impl GuestFaultKind {
             Self::PolicyError => "policy-error",
             Self::Instantiation => "instantiation",
             Self::Disabled => "disabled",
+            Self::NotLoaded => "not-loaded",
         }
     }
 }

@@ -80,7 +80,7 @@ impl Found {
             Err(because) => self.refused.push(RefusedHint {
                 step: step.to_owned(),
                 channel: channel.to_owned(),
-                because: redact::capped(&redact::text(&because), 200),
+                because: redact::shown(&because, 200),
             }),
         }
     }

@@ -78,14 +78,18 @@ pub fn plan(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>) 
 }
 
 /// Plans what follows when nobody had an opinion: tell people, and leave it alone. The incident closes as Accepted
-/// with the reason `NoOpinion`, so that "did nothing" is never confused with "did not run".
+/// with the reason `NoOpinion` unless there were attempts, so that "did nothing" is never confused with "did not run".
 pub fn no_opinion(input: &Input<'_>) -> Vec<Write> {
     let text = explain::failure(&input.incident.current);
     let mut writes = vec![event("NoOpinion", &format!("no policy had an opinion on it: {text}"))];
     if input.rules.mode != Mode::Observe {
         writes.push(Write::Send { message: message(Severity::Warning, "No policy had an opinion", &text) });
     }
-    let close = close(Resolution::Accepted, "NoOpinion", "no policy had an opinion".to_owned());
+    // With attempts behind it an incident that nobody wants to go on with is no accepted one.
+    let close = match input.incident.attempts.as_slice() {
+        [] => close(Resolution::Accepted, "NoOpinion", "no policy had an opinion".to_owned()),
+        [_, ..] => only_communications(&Decision::default(), input),
+    };
     writes.push(closed_as_observed(close, input));
     writes
 }
@@ -137,7 +141,7 @@ fn allowed(action: &Action, input: &Input<'_>, writes: &mut Vec<Write>) -> Optio
             Some(Next::Write(close(Resolution::HandedOff, "", text)))
         }
         Operation::Record(facts) => {
-            let clean = |text: &str| redact::capped(text, MAX_FACT_BYTES);
+            let clean = |text: &str| redact::shown(text, MAX_FACT_BYTES);
             let facts = facts.iter().map(|(key, value)| (clean(key), clean(value))).collect();
             writes.push(Write::Keep { facts });
             None
@@ -291,7 +295,7 @@ fn closed_as_observed(write: Write, input: &Input<'_>) -> Write {
 
 fn send(mut text: Message, input: &Input<'_>, writes: &mut Vec<Write>) {
     text.title = explain::line(&text.title);
-    text.text = redact::capped(&text.text, MAX_TEXT_BYTES);
+    text.text = redact::shown(&text.text, MAX_TEXT_BYTES);
     let key = text.dedupe_key.clone().unwrap_or_else(|| text.title.clone());
     if !input.incident.sent.contains(&key) {
         writes.push(Write::Send { message: text });
@@ -306,12 +310,12 @@ const MAX_NOTE_BYTES: usize = 1024;
 const MAX_FACT_BYTES: usize = 1024;
 
 fn message(severity: Severity, title: &str, text: &str) -> Message {
-    let text = redact::capped(text, MAX_TEXT_BYTES);
+    let text = redact::shown(text, MAX_TEXT_BYTES);
     Message { channel: None, severity, title: explain::line(title), text, dedupe_key: None }
 }
 
 fn event(reason: &str, note: &str) -> Write {
-    Write::Event { reason: reason.to_owned(), note: redact::capped(note, MAX_NOTE_BYTES) }
+    Write::Event { reason: reason.to_owned(), note: redact::shown(note, MAX_NOTE_BYTES) }
 }
 
 fn close(resolution: Resolution, reason: &str, message: String) -> Write {

@@ -133,9 +133,14 @@ fn skip_escape(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
+/// The text as anybody may see it: redacted, then at most `max_bytes` bytes of it. In this order, because a secret
+/// that was cut in half has lost its shape.
+pub fn shown(input: &str, max_bytes: usize) -> String {
+    capped(&text(input), max_bytes)
+}
+
 /// At most `max_bytes` bytes of the text, cut between characters; a cut text says so at its end, if there is room.
-///
-/// Redact first: a secret that was cut in half has lost its shape.
+/// For text that is redacted already; for any other, [`shown`].
 pub fn capped(text: &str, max_bytes: usize) -> String {
     if text.len() <= max_bytes {
         return text.to_owned();

@@ -125,7 +125,9 @@ impl LoadError {
             Self::TooLarge { .. } => "strip it: `wasm-tools strip -a`".to_owned(),
             Self::Text => "turn it into binary form: `wasm-tools parse`".to_owned(),
             Self::Precompiled => "give the `.wasm` file that it was made from".to_owned(),
-            Self::NotWasm { .. } => "a policy is a `.wasm` file, made by `refloat build`".to_owned(),
+            Self::NotWasm { .. } => {
+                "a policy is a component in a `.wasm` file; `docs/writing-a-policy.md` makes one".to_owned()
+            }
             Self::CoreModule => {
                 "make a component of it: build for `wasm32-wasip2`, or use `wasm-tools component new`"
                     .to_owned()

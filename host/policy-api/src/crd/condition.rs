@@ -132,6 +132,12 @@ impl Statement {
         Self { type_, status: ConditionStatus::False, reason, message: message.into() }
     }
 
+    /// Whether somebody has to do something about it.
+    pub fn is_bad(&self) -> bool {
+        let good = if self.type_ == types::CONFLICT { ConditionStatus::False } else { ConditionStatus::True };
+        self.status != good && self.status != ConditionStatus::Unknown
+    }
+
     /// Nobody knows.
     pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { type_, status: ConditionStatus::Unknown, reason, message: message.into() }

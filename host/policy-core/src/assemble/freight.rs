@@ -106,7 +106,7 @@ fn targets(failing: Option<&FreightName>, world: &World<'_>) -> Vec<RollbackTarg
     found
         .into_iter()
         .map(|target| RollbackTarget {
-            because: redact::capped(&target.because, super::MAX_SHORT_BYTES),
+            because: redact::shown(&target.because, super::MAX_SHORT_BYTES),
             ..target
         })
         .collect()

@@ -164,7 +164,7 @@ fn failure(failure: &Failure) -> FailureFacts {
         id: failure.id.to_string(),
         trigger: failure.trigger,
         at_unix_seconds: failure.at,
-        summary: redact::capped(&failure.summary, MAX_MESSAGE_BYTES),
+        summary: redact::shown(&failure.summary, MAX_MESSAGE_BYTES),
     }
 }
 
@@ -220,10 +220,10 @@ fn extra(world: &World<'_>) -> Vec<(String, String)> {
 
 /// A fact for `extra`, redacted and capped.
 fn fact(key: &str, value: &str) -> (String, String) {
-    (key.to_owned(), redact::capped(value, MAX_SHORT_BYTES))
+    (key.to_owned(), redact::shown(value, MAX_SHORT_BYTES))
 }
 
 /// A short text, redacted and capped.
 fn short(text: &str) -> String {
-    redact::capped(text, MAX_SHORT_BYTES)
+    redact::shown(text, MAX_SHORT_BYTES)
 }

@@ -25,7 +25,7 @@ pub(super) fn promotion(snapshot: &PromotionSnapshot, world: &World<'_>) -> Prom
         name: snapshot.name.to_string(),
         freight: snapshot.freight.to_string(),
         phase: snapshot.phase.map(PromotionPhase::text).unwrap_or_default().to_owned(),
-        message: redact::capped(&snapshot.message, MAX_MESSAGE_BYTES),
+        message: redact::shown(&snapshot.message, MAX_MESSAGE_BYTES),
         actor_kind: snapshot.actor_kind,
         actor: snapshot.actor.as_deref().map(short),
         is_rollback: snapshot.is_rollback,
@@ -59,13 +59,13 @@ fn step(index: usize, snapshot: &StepSnapshot, rules: &Rules) -> StepFacts {
         alias: short(&snapshot.alias),
         kind: short(&snapshot.kind),
         status: snapshot.status.clone(),
-        message: redact::capped(&snapshot.message, MAX_MESSAGE_BYTES),
+        message: redact::shown(&snapshot.message, MAX_MESSAGE_BYTES),
         error_count: snapshot.error_count,
         continue_on_error: snapshot.continue_on_error,
         mutates: classify::mutates(&snapshot.kind),
         started_unix_seconds: snapshot.started,
         finished_unix_seconds: snapshot.finished,
-        output: output.map(|text| redact::capped(text, MAX_OUTPUT_BYTES)),
+        output: output.map(|text| redact::shown(text, MAX_OUTPUT_BYTES)),
         extra: Vec::new(),
     }
 }
@@ -102,7 +102,7 @@ pub(super) fn verification(snapshot: &VerificationSnapshot, world: &World<'_>) -
     VerificationFacts {
         id: snapshot.id.to_string(),
         phase: snapshot.phase.map(|phase| phase.text().to_owned()).unwrap_or_default(),
-        message: redact::capped(&snapshot.message, MAX_MESSAGE_BYTES),
+        message: redact::shown(&snapshot.message, MAX_MESSAGE_BYTES),
         actor: snapshot.actor.as_deref().map(short),
         analysis_run: snapshot.analysis_run.clone(),
         reused: detect::is_reused(&world.stage.history, snapshot),
@@ -117,13 +117,13 @@ fn metric(metric: &MetricFacts) -> MetricFacts {
     let measurement = |one: &Measurement| Measurement {
         phase: short(&one.phase),
         value: short(&one.value),
-        message: redact::capped(&one.message, MAX_MESSAGE_BYTES),
+        message: redact::shown(&one.message, MAX_MESSAGE_BYTES),
         finished_unix_seconds: one.finished_unix_seconds,
     };
     MetricFacts {
         name: short(&metric.name),
         phase: short(&metric.phase),
-        message: redact::capped(&metric.message, MAX_MESSAGE_BYTES),
+        message: redact::shown(&metric.message, MAX_MESSAGE_BYTES),
         counts: metric.counts,
         dry_run: metric.dry_run,
         measurements: metric.measurements.iter().map(measurement).collect(),

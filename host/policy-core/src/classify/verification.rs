@@ -21,7 +21,7 @@ pub fn verification(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnap
         (message, _) => message,
     };
     Classification {
-        text: redact::capped(&redact::text(text), super::MAX_TEXT_BYTES),
+        text: redact::shown(text, super::MAX_TEXT_BYTES),
         ..super::found(rule, verdict, "", Effect::Complete)
     }
 }

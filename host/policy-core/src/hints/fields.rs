@@ -31,7 +31,7 @@ pub(super) fn hint(pairs: &[(String, String)], at: Option<Timestamp>) -> Result<
             "scope-key" if value.len() <= MAX_SCOPE_KEY => hint.scope_key = Some(redact::text(value)),
             "scope-key" => return Err(format!("`scope-key` is longer than {MAX_SCOPE_KEY} bytes")),
             _ if hint.extra.len() < MAX_EXTRA => {
-                hint.extra.push((key.clone(), redact::capped(&redact::text(value), MAX_EXTRA_VALUE)));
+                hint.extra.push((key.clone(), redact::shown(value, MAX_EXTRA_VALUE)));
             }
             _ => return Err(format!("more than {MAX_EXTRA} other keys")),
         }
@@ -55,7 +55,7 @@ pub(super) fn kebab(key: &str) -> String {
 }
 
 fn wrong(key: &str, value: &str) -> String {
-    format!("`{key}` cannot be `{}`", redact::capped(value, 60))
+    format!("`{key}` cannot be `{}`", redact::shown(value, 60))
 }
 
 fn word(key: &str, value: &str) -> Result<Class, String> {

@@ -50,7 +50,7 @@ fn message(kind: &ValidationErrorKind, error: &ValidationError<'_>) -> String {
         ValidationErrorKind::UniqueItems => "must not have the same entry twice".to_owned(),
         ValidationErrorKind::Type { kind } => format!("must be {}, is {is}", type_names(kind)),
         // Rare in settings: the validator's own words will do.
-        _ => redact::capped(&error.to_string(), 200),
+        _ => redact::shown(&error.to_string(), 200),
     }
 }
 
@@ -75,7 +75,7 @@ fn type_names(kind: &TypeKind) -> String {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("`{}`", redact::capped(&redact::text(text), MAX_VALUE_BYTES)),
+        Value::String(text) => format!("`{}`", redact::shown(text, MAX_VALUE_BYTES)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),

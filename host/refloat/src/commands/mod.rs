@@ -93,6 +93,7 @@ fn fault_help(kind: GuestFaultKind) -> &'static str {
             "declare every action in its manifest, and keep to the contract's limits"
         }
         GuestFaultKind::PolicyError => "the policy says so itself; check its settings",
+        GuestFaultKind::NotLoaded => "the status of its module says what it lacks",
         GuestFaultKind::Instantiation => "it asks for more than a policy gets before it even begins",
         GuestFaultKind::Disabled => "change its settings or its component to have it asked again",
     }
