@@ -13,7 +13,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::authorization::v1 as authorization;
 use kargo_model::admission::{self, Access, AccessReview, AdmissionRequest, Denial, Operation};
 use kargo_model::world::Templates;
-use kargo_model::{Effect, Kind, ObjectKey, Script, SeededIds, World, controllers, object};
+use kargo_model::{
+    Controllers as KargoControllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object,
+};
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -28,6 +30,8 @@ use crate::rights::{Grant, rule};
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// The shortest rest, for what was due a moment ago.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What the controllers watch.
 const WATCHED: [Kind; 7] = [
@@ -377,11 +381,12 @@ async fn control(config: Config, project: &str, shared: &Shared) -> anyhow::Resu
     let mut controller = Controller {
         client,
         world: World::new(jiff::Timestamp::now()),
+        kargo: KargoControllers::default(),
         ids: SeededIds::new(shared.next_seed()),
         ready: Vec::new(),
     };
     controller.world.templates = Templates::Assumed;
-    let mut retry = Retry::No;
+    let mut rest = None;
     loop {
         tokio::select! {
             biased;
@@ -391,26 +396,21 @@ async fn control(config: Config, project: &str, shared: &Shared) -> anyhow::Resu
                 let (kind, event) = event.context("all watches ended")?;
                 controller.see(kind, event)?;
             }
-            () = tokio::time::sleep(RETRY_AFTER), if retry == Retry::Yes => {}
+            () = tokio::time::sleep(rest.unwrap_or_default()), if rest.is_some() => {}
         }
         while let Some(Some((kind, event))) = events.next().now_or_never() {
             controller.see(kind, event)?;
         }
         if WATCHED.iter().all(|kind| controller.ready.contains(kind)) {
-            retry = controller.settle(&shared.script()).await;
+            rest = controller.settle(&shared.script()).await;
         }
     }
-}
-
-#[derive(PartialEq)]
-enum Retry {
-    Yes,
-    No,
 }
 
 struct Controller {
     client: Client,
     world: World,
+    kargo: KargoControllers,
     ids: SeededIds,
     /// Kinds whose first list is complete.
     ready: Vec<Kind>,
@@ -451,23 +451,40 @@ impl Controller {
         }
     }
 
-    /// Writes what the model says until it says nothing more, or until a write fails.
-    async fn settle(&mut self, script: &Script) -> Retry {
+    /// Writes what the model says until it says nothing more. The answer is how long it rests then, at most.
+    async fn settle(&mut self, script: &Script) -> Option<Duration> {
+        let mut rest = None;
         for stage in self.world.stages() {
             loop {
                 self.world.now = jiff::Timestamp::now();
-                let effects = controllers::next(&self.world, &stage, script, &mut self.ids);
+                let effects = self.kargo.next(&self.world, &stage, script, &mut self.ids);
                 if effects.is_empty() {
                     break;
                 }
-                for effect in &effects {
-                    if self.write(effect).await.is_err() {
-                        return Retry::Yes;
-                    }
+                if self.carry_out(&stage, &effects).await.is_err() {
+                    return Some(RETRY_AFTER);
                 }
             }
+            let wake = self.kargo.next_wake(&self.world, &stage, script);
+            let wake = wake.map(|wake| wake.duration_since(self.world.now).unsigned_abs().max(TICK));
+            rest = rest.into_iter().chain(wake).min();
         }
-        Retry::No
+        rest
+    }
+
+    /// The writes of one round; what Kargo says of a refusal is written in place of those after it.
+    async fn carry_out(&mut self, stage: &ObjectKey, effects: &[Effect]) -> anyhow::Result<()> {
+        for effect in effects {
+            let Err(error) = self.write(effect).await else { continue };
+            if let Some(kube::Error::Api(refusal)) = error.downcast_ref() {
+                let refusal = serde_json::to_value(refusal)?;
+                for said in self.kargo.refused(&self.world, stage, effect, &refusal) {
+                    self.write(&said).await?;
+                }
+            }
+            return Err(error);
+        }
+        Ok(())
     }
 
     async fn write(&mut self, effect: &Effect) -> anyhow::Result<()> {

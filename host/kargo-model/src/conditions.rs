@@ -2,11 +2,11 @@
 //! In go a Stage and a condition, out comes the changed Stage. The transition time of a condition stays at its
 //! first appearance through every flip, as observed (`kargo-live` 0.7, every `stage.yaml` captured).
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::object::{at, list, put, remove, text};
 use crate::time::stamp_value;
+use crate::world::World;
 
 pub(crate) const TRUE: &str = "True";
 pub(crate) const FALSE: &str = "False";
@@ -33,11 +33,14 @@ pub(crate) fn find<'a>(stage: &'a Value, kind: &str) -> Option<&'a Value> {
 }
 
 /// Sets a condition; a new one goes to the end of the list.
-pub(crate) fn set(stage: &mut Value, condition: &Condition, now: Timestamp) {
+pub(crate) fn set(stage: &mut Value, condition: &Condition, world: &World) {
     let generation = at(stage, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default();
+    let stays =
+        |old: &&Value| world.flaws.transition_times_stand_still || text(old, &["status"]) == condition.status;
     let since = find(stage, condition.kind)
+        .filter(stays)
         .and_then(|old| old.get("lastTransitionTime").cloned())
-        .unwrap_or_else(|| stamp_value(now));
+        .unwrap_or_else(|| stamp_value(world.now));
     let mut new = json!({
         "type": condition.kind,
         "status": condition.status,

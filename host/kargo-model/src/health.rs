@@ -2,7 +2,6 @@
 //! In go a Stage and the script, out comes the changed Stage. Checks themselves are scripted; without a rule the
 //! Stage is Healthy, as Kargo has it when no step registered a check. Source: `regular_stages.go`, `assessHealth`.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::conditions::{self, Condition, FALSE, TRUE, UNKNOWN};
@@ -10,9 +9,10 @@ use crate::object::{at, list, put, remove, text};
 use crate::promotion::Phase;
 use crate::script::Script;
 use crate::stage::Stage;
+use crate::world::World;
 
 /// Sets `health` and the `Healthy` condition.
-pub(crate) fn assess(stage: &mut Value, script: &Script, now: Timestamp) {
+pub(crate) fn assess(stage: &mut Value, script: &Script, world: &World) {
     let view = Stage(stage);
     let condition = if view.current_promotion().is_some() {
         let issue = "Cannot assess health because a Promotion is currently in progress";
@@ -31,7 +31,7 @@ pub(crate) fn assess(stage: &mut Value, script: &Script, now: Timestamp) {
             }
         }
     };
-    conditions::set(stage, &condition, now);
+    conditions::set(stage, &condition, world);
 }
 
 fn check(stage: &mut Value, script: &Script) -> Condition {

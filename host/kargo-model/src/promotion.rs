@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::admission::request::{AbortRequest, Sender, VerificationRequest};
@@ -12,10 +13,10 @@ use crate::names::{ABORT, CREATE_ACTOR, REFRESH, REVERIFY, ROLLBACK};
 use crate::object::{annotation, at, list, map, name, namespace, put, put_or_remove, text};
 use crate::script::Script;
 use crate::stage::{Stage, current_verification};
-use crate::steps::{self, Progress, Run};
+use crate::steps::{self, Progress, Run, Shows, WorkDir};
 use crate::time::stamp_value;
 use crate::world::{Effect, Kind, ObjectKey, World};
-use crate::{freight, merge};
+use crate::{freight, merge, metadata};
 
 /// Where a Promotion stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,30 +98,91 @@ impl<'a> Promotion<'a> {
     }
 }
 
-/// The next writes for one Promotion; none when it has to wait or is over.
-pub fn reconcile(world: &World, promotion: &Value, script: &Script) -> Vec<Effect> {
+/// The next writes for one Promotion; none when it has to wait or is over. `work_dir` says whether the files of its
+/// earlier steps are still there.
+pub fn reconcile(world: &World, promotion: &Value, script: &Script, work_dir: WorkDir) -> Vec<Effect> {
     let view = Promotion(promotion);
-    if view.phase().is_terminal() {
+    if view.phase().is_terminal() || is_phantom(world, view) {
         return Vec::new();
     }
+    let turn = turn(world, promotion, script, work_dir);
     let abort = annotation(promotion, ABORT).and_then(AbortRequest::parse);
     if let Some(request) = abort.filter(|abort| abort.action == "terminate") {
-        return patch(view, aborted(world, promotion, &request));
+        let hangs = matches!(&turn, Turn::Steps { progress, .. } if progress.blocked.is_positive());
+        if !hangs || !world.flaws.abort_waits_for_requests {
+            return patch(view, aborted(world, promotion, &request));
+        }
     }
+    match turn {
+        Turn::Acknowledged => patch(view, json!({ "phase": "Pending" })),
+        Turn::Waits => Vec::new(),
+        Turn::Begins => {
+            let mut status = promotion.get("status").cloned().unwrap_or_default();
+            put(&mut status, &["phase"], json!("Running"));
+            put(&mut status, &["startedAt"], stamp_value(world.now));
+            patch(view, status)
+        }
+        Turn::Impossible(problem) => {
+            let status = json!({ "phase": "Errored", "message": problem });
+            let mut new = promotion.get("status").cloned().unwrap_or_default();
+            merge::apply(&mut new, &status);
+            stored(world, promotion, new)
+        }
+        Turn::Steps { progress, .. } if matches!(progress.until, Some((_, Shows::NotYet))) => Vec::new(),
+        Turn::Steps { progress, target, stage } => carried_out(world, promotion, *progress, target, stage),
+    }
+}
+
+/// When the Promotion goes on by itself, if it does: a step's time is up, its timeout, or its next retry.
+pub fn next_wake(world: &World, promotion: &Value, script: &Script, work_dir: WorkDir) -> Option<Timestamp> {
+    let view = Promotion(promotion);
+    if view.phase() != Phase::Running || is_phantom(world, view) {
+        return None;
+    }
+    match turn(world, promotion, script, work_dir) {
+        Turn::Steps { progress, .. } => progress.until.map(|(until, _)| until),
+        _ => None,
+    }
+}
+
+/// Whether the API server knows it by another name than it bears (capture `g/ssa-phantom`): every write of it is refused.
+fn is_phantom(world: &World, promotion: Promotion<'_>) -> bool {
+    world.find(&promotion.key()).is_none()
+}
+
+/// What a Promotion's reconcile comes to.
+enum Turn<'a> {
+    /// No controller has seen it before.
+    Acknowledged,
+    /// The Stage waits for another one.
+    Waits,
+    /// The Stage waits for it.
+    Begins,
+    /// It can't be started.
+    Impossible(String),
+    /// Its steps run.
+    Steps { progress: Box<Progress>, target: &'a Value, stage: &'a Value },
+}
+
+fn turn<'a>(world: &'a World, promotion: &Value, script: &Script, work_dir: WorkDir) -> Turn<'a> {
+    let view = Promotion(promotion);
     if view.phase() == Phase::New {
-        return patch(view, json!({ "phase": "Pending" }));
+        return Turn::Acknowledged;
     }
-    let Some(stage) = world.get(Kind::Stage, namespace(promotion), view.stage()) else { return Vec::new() };
-    if Stage(stage).current_promotion() != Some(name(promotion)) {
-        return Vec::new();
-    }
+    let stage = world.get(Kind::Stage, namespace(promotion), view.stage());
+    let Some(stage) = stage.filter(|stage| Stage(stage).current_promotion() == Some(name(promotion))) else {
+        return Turn::Waits;
+    };
     if view.phase() == Phase::Pending {
-        let mut status = promotion.get("status").cloned().unwrap_or_default();
-        put(&mut status, &["phase"], json!("Running"));
-        put(&mut status, &["startedAt"], stamp_value(world.now));
-        return patch(view, status);
+        return Turn::Begins;
     }
-    promote(world, promotion, stage, script)
+    match target(world, promotion, stage) {
+        Err(problem) => Turn::Impossible(problem),
+        Ok(target) => {
+            let progress = Box::new(run_steps(world, promotion, target, script, work_dir));
+            Turn::Steps { progress, target, stage }
+        }
+    }
 }
 
 fn patch(promotion: Promotion<'_>, status: Value) -> Vec<Effect> {
@@ -154,33 +216,33 @@ fn aborted(world: &World, promotion: &Value, request: &AbortRequest) -> Value {
     status
 }
 
-fn promote(world: &World, promotion: &Value, stage: &Value, script: &Script) -> Vec<Effect> {
-    let view = Promotion(promotion);
+fn carried_out(
+    world: &World,
+    promotion: &Value,
+    progress: Progress,
+    target: &Value,
+    stage: &Value,
+) -> Vec<Effect> {
     let mut status = promotion.get("status").cloned().unwrap_or_default();
-    let mut effects = Vec::new();
-    match target(world, promotion, stage) {
-        Err(problem) => {
-            put(&mut status, &["phase"], json!("Errored"));
-            put(&mut status, &["message"], json!(problem));
-        }
-        Ok(target) => {
-            put(&mut status, &["freight"], freight::Freight(target).reference());
-            put(&mut status, &["freightCollection"], target_collection(target, Stage(stage)));
-            let progress = run_steps(world, promotion, target, script);
-            if progress.phase == Phase::Succeeded {
-                effects.extend(request_reverification(stage, view.freight()));
-            }
-            store(&mut status, progress);
-        }
+    let mut effects = metadata::updates(world, promotion, &progress.updates);
+    put(&mut status, &["freight"], freight::Freight(target).reference());
+    put(&mut status, &["freightCollection"], target_collection(world, target, Stage(stage)));
+    if progress.phase == Phase::Succeeded {
+        effects.extend(request_reverification(stage, Promotion(promotion).freight()));
     }
+    store(&mut status, progress);
+    effects.extend(stored(world, promotion, status));
+    effects
+}
+
+fn stored(world: &World, promotion: &Value, mut status: Value) -> Vec<Effect> {
     if Phase::from_text(text(&status, &["phase"])).is_terminal() {
         put(&mut status, &["finishedAt"], stamp_value(world.now));
     }
     if let Some(token) = annotation(promotion, REFRESH) {
         put(&mut status, &["lastHandledRefresh"], json!(token));
     }
-    effects.extend(patch(view, status));
-    effects
+    patch(Promotion(promotion), status)
 }
 
 /// Availability is checked a second time when the Promotion starts: Errored without collection or steps (capture
@@ -202,12 +264,15 @@ fn target<'a>(world: &'a World, promotion: &Value, stage: &Value) -> Result<&'a 
 
 /// The target Freight plus, on Stages with several origins, the other origins of the last *terminal* Promotion, even
 /// when that one failed: the leak of capture `i/inheritance-from-failed`.
-fn target_collection(target: &Value, stage: Stage<'_>) -> Value {
+fn target_collection(world: &World, target: &Value, stage: Stage<'_>) -> Value {
     let mut items = Map::new();
     if stage.requests().count() > 1 {
-        let last = map(stage.0, &["status", "lastPromotion", "status", "freightCollection", "items"]);
+        let others = match world.flaws.failed_freight_leaks {
+            true => map(stage.0, &["status", "lastPromotion", "status", "freightCollection", "items"]),
+            false => stage.current_collection().and_then(|current| map(current, &["items"])),
+        };
         for key in stage.requested_keys() {
-            if let Some(item) = last.and_then(|last| last.get(&key)) {
+            if let Some(item) = others.and_then(|others| others.get(&key)) {
                 items.insert(key, item.clone());
             }
         }
@@ -217,13 +282,20 @@ fn target_collection(target: &Value, stage: Stage<'_>) -> Value {
     freight::collection(items)
 }
 
-fn run_steps(world: &World, promotion: &Value, target: &Value, script: &Script) -> Progress {
+fn run_steps(
+    world: &World,
+    promotion: &Value,
+    target: &Value,
+    script: &Script,
+    work_dir: WorkDir,
+) -> Progress {
     let view = Promotion(promotion);
     let attempt = attempt_number(world, promotion);
     let outcome = |alias: &str| script.step_outcome(view.stage(), view.freight(), attempt, alias).cloned();
     steps::run(Run {
         steps: list(promotion, &["spec", "steps"]),
-        earlier: list(promotion, &["status", "stepExecutionMetadata"]),
+        status: promotion.get("status").unwrap_or(&Value::Null),
+        work_dir,
         scope: scope(promotion, target),
         outcome: &outcome,
         now: world.now,

@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use crate::outcome::UnknownCapture;
+pub use crate::outcome::{After, ErrorFirst, Outcome, Pace, Rejection, Verbatim};
 
 /// The rules of one scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,36 +49,6 @@ impl Attempts {
     }
 }
 
-/// How one step ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Outcome {
-    /// It succeeds with this output.
-    Succeed(Map<String, Value>),
-    /// It is Failed: `step "a": <text>`, or `step "a": failed: <text>` when it is a `fail` step (captures `a/fail-step`,
-    /// `a/http-failure-expression`). Not retried.
-    Fail(String),
-    /// It errs until its threshold: `step "a" met error threshold of N: error running step "a": <text>` (capture
-    /// `a/http-connection-refused`, `a/retry-threshold-3`).
-    Error(String),
-    /// It runs longer than allowed: `step "a" timed out after <text>` (capture `a/step-timeout`).
-    TimeOut(String),
-    /// Exactly what a capture shows.
-    Verbatim {
-        /// `Failed` or `Errored`.
-        status: String,
-        /// The step's whole message.
-        message: String,
-        /// `errorCount`, for errors that met the threshold.
-        #[serde(default, rename = "errorCount")]
-        error_count: Option<u32>,
-    },
-    /// It keeps running until the script changes (captures `a/queued`, `a/abort-running`).
-    Wait,
-    /// It failed without a message and Kargo would try again in five minutes: Running for ever (`b/http-stall`).
-    Stall,
-}
-
 /// How the Promotions of a Stage end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -90,7 +63,7 @@ pub struct PromotionRule {
     pub steps: BTreeMap<String, Outcome>,
 }
 
-/// How one AnalysisRun ends.
+/// How one AnalysisRun ends. Its first metric is measured as often as it takes to get there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VerificationOutcome {
@@ -119,8 +92,82 @@ pub struct VerificationRule {
     pub freight: String,
     /// Which AnalysisRuns of the Stage and collection.
     pub attempts: Attempts,
-    /// How they end.
+    /// How they end. With `metrics`, those decide, unless this says `run` or `ignore`.
     pub outcome: VerificationOutcome,
+    /// How long they run, as Go writes durations; empty for no time that anybody would notice. A run of less than 30 ms
+    /// is over before Kargo looks ([`crate::Flaws::fast_verification_is_missed`]).
+    pub takes: String,
+    /// What is measured; empty for one metric that fits the outcome.
+    pub metrics: Vec<Metric>,
+}
+
+impl VerificationRule {
+    /// How long the run takes, if the rule says so.
+    pub fn duration(&self) -> Option<SignedDuration> {
+        crate::time::parse_duration(&self.takes).filter(|_| !self.takes.is_empty())
+    }
+}
+
+/// One metric of an AnalysisRun. Measurements follow each other at the `interval` of the template's metric of that name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metric {
+    /// Its name in the AnalysisTemplate.
+    pub name: String,
+    /// What was measured, in order.
+    pub measurements: Vec<Measurement>,
+}
+
+/// One measurement of a metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Measurement {
+    /// How it was judged.
+    #[serde(default)]
+    pub phase: Judgement,
+    /// The value as Argo Rollouts prints it, JSON texts with their quotes; empty for none.
+    #[serde(default)]
+    pub value: String,
+    /// What went wrong, for errors above all.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// How Argo Rollouts judges a measurement, a metric or a run, from best to worst
+/// (`utils/analysis/helpers.go`, `analysisStatusOrder`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Judgement {
+    /// The success condition holds.
+    #[default]
+    Successful,
+    /// Neither condition holds.
+    Inconclusive,
+    /// It could not be measured.
+    Error,
+    /// The failure condition holds.
+    Failed,
+}
+
+impl Judgement {
+    /// What Argo Rollouts writes.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Successful => "Successful",
+            Self::Inconclusive => "Inconclusive",
+            Self::Error => "Error",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// The counter of measurements judged so.
+    pub fn counter(self) -> &'static str {
+        match self {
+            Self::Successful => "successful",
+            Self::Inconclusive => "inconclusive",
+            Self::Error => "error",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// How healthy a Stage is while this Freight is deployed.
@@ -167,7 +214,7 @@ impl Script {
         outcome: VerificationOutcome,
     ) -> Self {
         let (stage, freight) = (stage.to_owned(), freight.to_owned());
-        self.verifications.push(VerificationRule { stage, freight, attempts, outcome });
+        self.verifications.push(VerificationRule { stage, freight, attempts, outcome, ..Default::default() });
         self
     }
 
@@ -192,16 +239,36 @@ impl Script {
             .find_map(|rule| rule.steps.get(alias))
     }
 
-    /// The outcome of the `attempt`-th AnalysisRun of a collection in `stage`.
-    pub fn verification_outcome(&self, stage: &str, freight: &[&str], attempt: u32) -> VerificationOutcome {
+    /// The rule for the `attempt`-th AnalysisRun of a collection in `stage`.
+    pub fn verification_rule(
+        &self,
+        stage: &str,
+        freight: &[&str],
+        attempt: u32,
+    ) -> Option<&VerificationRule> {
         self.verifications
             .iter()
             .filter(|rule| covers(&rule.stage, stage) && rule.attempts.include(attempt))
             .find(|rule| {
                 rule.freight.is_empty() || freight.iter().any(|name| name.starts_with(&rule.freight))
             })
-            .map(|rule| rule.outcome.clone())
-            .unwrap_or_default()
+    }
+
+    /// Looks up every captured step that the script names. `find` gets the folder, such as `git-push/server-503`, and the
+    /// alias of the step; [`Outcome::of_capture`] makes the answer.
+    ///
+    /// # Errors
+    /// The first folder that `find` does not know.
+    pub fn resolve(
+        &mut self,
+        mut find: impl FnMut(&str, &str) -> Option<Outcome>,
+    ) -> Result<(), UnknownCapture> {
+        for rule in &mut self.promotions {
+            for (alias, outcome) in &mut rule.steps {
+                outcome.resolve(alias, &mut find)?;
+            }
+        }
+        Ok(())
     }
 
     /// The health scripted for `stage` while `freight` is deployed.

@@ -2,12 +2,12 @@
 //! In go Stage objects, out come borrowed views; [`summarize`] writes the conditions that follow from the others.
 //! It must not decide about promotions. Sources: `api/v1alpha1/stage_types.go`, `pkg/controller/stages/regular_stages.go`.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::conditions::{self, Condition, FALSE, TRUE};
 use crate::object::{at, list, map, put, text};
 use crate::promotion::Phase;
+use crate::world::World;
 
 /// Where Freight comes from: `Warehouse/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,7 +176,7 @@ pub fn has_open_verification(collection: &Value) -> bool {
 
 /// Sets `freightSummary`, the `Ready` condition and `observedGeneration` from the rest of the status, as Kargo does
 /// after each part of a reconcile (`regular_stages.go`, `summarizeConditions`).
-pub fn summarize(stage: &mut Value, now: Timestamp) {
+pub(crate) fn summarize(stage: &mut Value, world: &World) {
     let view = Stage(stage);
     let generation = view.generation();
     let summary = freight_summary(view);
@@ -185,7 +185,7 @@ pub fn summarize(stage: &mut Value, now: Timestamp) {
     if ready.status == TRUE {
         put(stage, &["status", "observedGeneration"], json!(generation));
     }
-    conditions::set(stage, &ready, now);
+    conditions::set(stage, &ready, world);
 }
 
 fn freight_summary(stage: Stage<'_>) -> String {

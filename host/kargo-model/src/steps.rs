@@ -1,185 +1,215 @@
 //! One run over a Promotion's steps: which ran, how each ended, what the Promotion's status says then.
 //! In go the steps, the script and what was recorded before; out comes the recorded state after. All steps that do
 //! not wait run in one go, so that an abort can't come between them (capture `a/abort-during-step`).
-//! Sources: `pkg/promotion/local_orchestrator.go`, `pkg/promotion/orchestrator.go:30-61`, captures `a/*`, `b/*`.
+//! Sources: `pkg/promotion/local_orchestrator.go`, `pkg/promotion/orchestrator.go:30-61`, captures `a/*`, `b/*`, `m/*`.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use crate::expression::{Failure, Scope, Skip, fill, should_skip};
-use crate::object::{at, flag, list, put, text};
+use crate::attempt::{End, Tried, attempt};
+use crate::expression::{Failure, Scope, Skip, should_skip};
+use crate::object::{at, flag, list, map, put, text};
 use crate::promotion::Phase;
 use crate::script::Outcome;
 use crate::time::stamp_value;
 
 /// What a run needs to know.
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     /// The Promotion's steps.
-    pub steps: &'a [Value],
-    /// What `stepExecutionMetadata` said before.
-    pub earlier: &'a [Value],
+    pub(crate) steps: &'a [Value],
+    /// The Promotion's status before.
+    pub(crate) status: &'a Value,
+    /// Whether the work directory is there; without it everything but `state` starts again (capture `m/restart-wiped`).
+    pub(crate) work_dir: WorkDir,
     /// What expressions may refer to.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// The scripted outcome of a step, by alias.
-    pub outcome: &'a dyn Fn(&str) -> Option<Outcome>,
+    pub(crate) outcome: &'a dyn Fn(&str) -> Option<Outcome>,
     /// The moment.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+/// What is left of a Promotion's work directory on the controller's disk (`promotions.go:608-618`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkDir {
+    /// All of it.
+    #[default]
+    Kept,
+    /// Nothing, as after the loss of the controller's disk; the steps begin again at that moment.
+    Lost(Timestamp),
 }
 
 /// What the steps left behind.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Running while a step waits, else terminal.
-    pub phase: Phase,
-    /// The message of the worst step.
-    pub message: String,
+    pub(crate) phase: Phase,
+    /// The message of the worst step, or of an error that will be retried.
+    pub(crate) message: String,
     /// Index of the waiting step, or of the last one.
-    pub current_step: usize,
+    pub(crate) current_step: usize,
     /// `stepExecutionMetadata`.
-    pub metadata: Vec<Value>,
+    pub(crate) metadata: Vec<Value>,
     /// `state`.
-    pub state: Map<String, Value>,
+    pub(crate) state: Map<String, Value>,
+    /// When a step goes on by itself, and what shows until then.
+    pub(crate) until: Option<(Timestamp, Shows)>,
+    /// How long Kargo's reconcile hung in requests.
+    pub(crate) blocked: SignedDuration,
+    /// What `set-metadata` steps of this run want: kind, name, values, and the moment.
+    pub(crate) updates: Vec<Update>,
 }
 
-/// How one step stands after it was tried.
-struct Tried {
-    status: &'static str,
-    message: String,
-    error_count: Option<u32>,
-    output: Option<Value>,
-    end: End,
+/// Whether this run is already to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// It is: the status can be written.
+    Already,
+    /// Kargo still hangs in a request and has written nothing.
+    NotYet,
 }
 
-#[derive(PartialEq)]
-enum End {
-    /// Done, `finishedAt` is set.
-    Finished,
-    /// Not done: the Promotion stays Running here.
-    Open,
+/// One update of a `set-metadata` step.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Update {
+    /// `{kind, name, values}`.
+    pub(crate) what: Value,
+    /// When.
+    pub(crate) at: Timestamp,
 }
 
-/// Runs the steps from the first one. What they do is scripted, so running a finished one again changes nothing:
-/// times recorded before are kept.
-pub fn run(mut run: Run<'_>) -> Progress {
+/// Runs the steps from where they stood.
+pub(crate) fn run(mut run: Run<'_>) -> Progress {
+    let (start, mut clock) = resume(&mut run);
     let mut progress = Progress {
         phase: Phase::Running,
         message: String::new(),
         current_step: run.steps.len().saturating_sub(1),
-        metadata: Vec::new(),
-        state: Map::new(),
+        metadata: kept(&run, start).to_vec(),
+        state: map(run.status, &["state"]).cloned().unwrap_or_default(),
+        until: None,
+        blocked: SignedDuration::ZERO,
+        updates: Vec::new(),
     };
-    for (index, step) in run.steps.iter().enumerate() {
-        let alias = text(step, &["as"]).to_owned();
-        match should_skip(text(step, &["if"]), &run.scope) {
-            Ok(Skip::Yes) => progress.metadata.push(json!({ "alias": alias, "status": "Skipped" })),
-            Err(problem) => {
-                let message = format!("error checking if step {alias:?} should be skipped: {problem}");
-                progress.metadata.push(json!({ "alias": alias, "status": "Errored", "message": message }));
+    for (step, entry) in run.steps.iter().zip(kept(&run, start)) {
+        remember(&mut run.scope, entry, step);
+    }
+    for (index, step) in run.steps.iter().enumerate().skip(start) {
+        let open = match stands_back(&run, step, index == start) {
+            Some(entry) => {
+                progress.metadata.push(entry);
+                false
             }
-            Ok(Skip::No) => {
-                let tried = attempt(&run, step, &alias);
-                let open = tried.end == End::Open;
-                record(&mut progress, &run, step, tried);
-                if open {
-                    progress.current_step = index;
-                    return progress;
-                }
-            }
+            None => take(&run, &mut progress, step, &mut clock),
+        };
+        if open {
+            progress.current_step = index;
+            return progress;
         }
-        remember(&mut run.scope, &progress, step);
+        if let Some(entry) = progress.metadata.last() {
+            remember(&mut run.scope, entry, step);
+        }
     }
     (progress.phase, progress.message) = final_phase(run.steps, &progress.metadata);
     progress
 }
 
-fn attempt(run: &Run<'_>, step: &Value, alias: &str) -> Tried {
-    let kind = text(step, &["uses"]);
-    let mut scope = run.scope.clone();
-    for var in list(step, &["vars"]) {
-        let value = fill(var.get("value").unwrap_or(&Value::Null), &scope);
-        scope.vars.insert(text(var, &["name"]).to_owned(), value);
-    }
-    let config = fill(step.get("config").unwrap_or(&Value::Null), &scope);
-    match (run.outcome)(alias) {
-        Some(outcome) => scripted(outcome, step, alias),
-        None if kind == "fail" => match text(&config, &["message"]) {
-            "" => terminal(
-                "Failed",
-                format!(
-                    "step {alias:?}: invalid fail config: (root): Invalid type. Expected: object, given: null"
-                ),
-            ),
-            message => terminal("Failed", format!("step {alias:?}: failed: {message}")),
-        },
-        None if kind == "compose-output" => succeeded(config),
-        None => succeeded(json!({})),
+/// The step to begin with and the moment at which this run over the steps began.
+fn resume(run: &mut Run<'_>) -> (usize, Timestamp) {
+    let started = crate::time::parse(text(run.status, &["startedAt"])).unwrap_or(run.now);
+    let current = at(run.status, &["currentStep"]).and_then(Value::as_u64).unwrap_or_default();
+    match run.work_dir {
+        WorkDir::Lost(since) => (0, since),
+        WorkDir::Kept if list(run.status, &["stepExecutionMetadata"]).is_empty() => (0, started),
+        WorkDir::Kept => (usize::try_from(current).unwrap_or_default(), run.now),
     }
 }
 
-fn scripted(outcome: Outcome, step: &Value, alias: &str) -> Tried {
-    match outcome {
-        Outcome::Succeed(output) => succeeded(Value::Object(output)),
-        Outcome::Fail(message) => match text(step, &["uses"]) {
-            "fail" => terminal("Failed", format!("step {alias:?}: failed: {message}")),
-            _ => terminal("Failed", format!("step {alias:?}: {message}")),
-        },
-        Outcome::Error(message) => {
-            let threshold =
-                at(step, &["retry", "errorThreshold"]).and_then(Value::as_u64).unwrap_or_default();
-            let threshold = u32::try_from(threshold).unwrap_or_default().max(1);
-            let message = format!(
-                "step {alias:?} met error threshold of {threshold}: error running step {alias:?}: {message}"
-            );
-            Tried { error_count: Some(threshold), ..terminal("Errored", message) }
-        }
-        Outcome::TimeOut(limit) => terminal("Errored", format!("step {alias:?} timed out after {limit}")),
-        Outcome::Verbatim { status, message, error_count } => {
-            let status = if status == "Failed" { "Failed" } else { "Errored" };
-            Tried { error_count, ..terminal(status, message) }
-        }
-        Outcome::Wait => open("Running"),
-        Outcome::Stall => open("Failed"),
-    }
+fn kept<'a>(run: &Run<'a>, start: usize) -> &'a [Value] {
+    let entries = list(run.status, &["stepExecutionMetadata"]);
+    entries.get(..start).unwrap_or(entries)
 }
 
-fn succeeded(output: Value) -> Tried {
-    Tried {
-        status: "Succeeded",
-        message: String::new(),
-        error_count: None,
-        output: Some(output),
-        end: End::Finished,
-    }
+/// The entry of the step that was under way, if this is it.
+fn under_way<'a>(run: &Run<'a>, alias: &str) -> Option<&'a Value> {
+    let entries = list(run.status, &["stepExecutionMetadata"]);
+    let found = entries.iter().find(|entry| text(entry, &["alias"]) == alias);
+    found.filter(|_| run.work_dir == WorkDir::Kept)
 }
 
-fn terminal(status: &'static str, message: String) -> Tried {
-    Tried { status, message, error_count: None, output: None, end: End::Finished }
-}
-
-fn open(status: &'static str) -> Tried {
-    Tried { status, message: String::new(), error_count: None, output: None, end: End::Open }
-}
-
-fn record(progress: &mut Progress, run: &Run<'_>, step: &Value, tried: Tried) {
+/// The entry of a step that does not even begin: skipped, an `if` that can't be evaluated, a kind that does not exist.
+/// The `if` of a step that has begun is not asked again (`local_orchestrator.go:112-118`).
+fn stands_back(run: &Run<'_>, step: &Value, may_be_under_way: bool) -> Option<Value> {
     let alias = text(step, &["as"]);
-    let earlier = run.earlier.iter().find(|entry| text(entry, &["alias"]) == alias);
-    let time = |field: &str| {
-        earlier.and_then(|entry| entry.get(field).cloned()).unwrap_or_else(|| stamp_value(run.now))
+    if may_be_under_way && under_way(run, alias).is_some_and(|entry| entry.get("startedAt").is_some()) {
+        return None;
+    }
+    let scripted = (run.outcome)(alias);
+    let condition = match &scripted {
+        Some(Outcome::BadCondition(problem)) => Err(problem.clone()),
+        _ => should_skip(text(step, &["if"]), &run.scope),
     };
-    let mut entry = json!({ "alias": alias, "status": tried.status, "startedAt": time("startedAt") });
+    let (status, message) = match condition {
+        Ok(Skip::Yes) => ("Skipped", None),
+        Err(problem) => {
+            ("Errored", Some(format!("error checking if step {alias:?} should be skipped: {problem}")))
+        }
+        Ok(Skip::No) => {
+            let kind = text(step, &["uses"]);
+            if scripted.is_some() || crate::attempt::KINDS.contains(&kind) {
+                return None;
+            }
+            let message = format!(
+                "step kind {kind:?} is not registered; verify the kind is correct; if you are a Kargo Enterprise user, you \
+                 may need to enable the promotion controller"
+            );
+            ("Errored", Some(message))
+        }
+    };
+    let mut entry = json!({ "alias": alias, "status": status });
+    if let Some(message) = message {
+        put(&mut entry, &["message"], json!(message));
+    }
+    Some(marked(entry, step))
+}
+
+fn marked(mut entry: Value, step: &Value) -> Value {
+    if flag(step, &["continueOnError"]) {
+        put(&mut entry, &["continueOnError"], Value::Bool(true));
+    }
+    entry
+}
+
+/// Lets one step run, and says whether it is not over.
+fn take(run: &Run<'_>, progress: &mut Progress, step: &Value, clock: &mut Timestamp) -> bool {
+    let before = under_way(run, text(step, &["as"]));
+    let tried = attempt(run, step, before, *clock);
+    progress.blocked += tried.blocked;
+    *clock = tried.at;
+    let open = tried.end == End::Open;
+    if open {
+        progress.until = tried.until;
+        progress.message = tried.retries.clone();
+    }
+    record(progress, step, tried);
+    open
+}
+
+fn record(progress: &mut Progress, step: &Value, tried: Tried) {
+    let alias = text(step, &["as"]);
+    let mut entry =
+        json!({ "alias": alias, "status": tried.status, "startedAt": stamp_value(tried.started) });
     if tried.end == End::Finished {
-        put(&mut entry, &["finishedAt"], time("finishedAt"));
+        put(&mut entry, &["finishedAt"], stamp_value(tried.at));
     }
     if !tried.message.is_empty() {
         put(&mut entry, &["message"], Value::String(tried.message));
     }
-    if let Some(count) = tried.error_count {
-        put(&mut entry, &["errorCount"], json!(count));
+    if tried.error_count > 0 {
+        put(&mut entry, &["errorCount"], json!(tried.error_count));
     }
-    if flag(step, &["continueOnError"]) {
-        put(&mut entry, &["continueOnError"], Value::Bool(true));
-    }
-    progress.metadata.push(entry);
+    progress.metadata.push(marked(entry, step));
+    progress.updates.extend(tried.updates.into_iter().map(|what| Update { what, at: tried.at }));
     if let Some(output) = tried.output {
         propagate(&mut progress.state, step, output);
     }
@@ -199,8 +229,7 @@ fn propagate(state: &mut Map<String, Value>, step: &Value, output: Value) {
     state.insert(alias.to_owned(), output);
 }
 
-fn remember(scope: &mut Scope, progress: &Progress, step: &Value) {
-    let Some(entry) = progress.metadata.last() else { return };
+fn remember(scope: &mut Scope, entry: &Value, step: &Value) {
     let status = text(entry, &["status"]);
     scope.statuses.insert(text(entry, &["alias"]).to_owned(), status.to_owned());
     if matches!(status, "Failed" | "Errored") && !flag(step, &["continueOnError"]) {

@@ -48,6 +48,9 @@ pub fn format_duration(duration: SignedDuration) -> String {
     let millis = duration.as_millis().max(0);
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     let (seconds, rest) = (millis / 1000 % 60, millis % 1000);
+    if (1..1000).contains(&millis) {
+        return format!("{millis}ms");
+    }
     let seconds = match rest {
         0 => format!("{seconds}s"),
         rest => format!("{}s", format!("{seconds}.{rest:03}").trim_end_matches('0')),
@@ -70,5 +73,6 @@ mod tests {
         assert_eq!(parse_duration("soon"), None);
         assert_eq!(format_duration(SignedDuration::from_millis(2370)), "2.37s");
         assert_eq!(format_duration(SignedDuration::from_secs(3661)), "1h1m1s");
+        assert_eq!(format_duration(SignedDuration::from_millis(20)), "20ms");
     }
 }

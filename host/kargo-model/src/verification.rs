@@ -20,7 +20,7 @@ const HISTORY: usize = 10;
 pub(crate) fn verify(world: &World, stage: &mut Value, ids: &mut dyn IdSource) -> Vec<Effect> {
     let Some(current) = Stage(stage).current_collection().cloned() else {
         let none = Condition::new("Verified", UNKNOWN, "NoFreight", "Stage has no current Freight to verify");
-        conditions::set(stage, &none, world.now);
+        conditions::set(stage, &none, world);
         return Vec::new();
     };
     if Stage(stage).current_promotion().is_some() {
@@ -84,7 +84,13 @@ fn start(
     if let Some((_, request)) = repeats.filter(|(_, request)| !request.actor.is_empty()) {
         put(&mut info, &["actor"], json!(request.actor));
     }
-    let reused = if request.is_none() { existing_run(world, stage, text(current, &["id"])) } else { None };
+    let fresh = match world.flaws.any_reverify_forces_fresh_run {
+        true => request.is_some(),
+        false => repeats.is_some(),
+    };
+    let reused = (!fresh && world.flaws.analysis_runs_are_reused)
+        .then(|| existing_run(world, stage, text(current, &["id"])))
+        .flatten();
     if let Some(run) = reused {
         refer(&mut info, run);
         return (Some(info), Vec::new());
@@ -193,7 +199,8 @@ fn condition(stage: &mut Value, world: &World) {
     };
     let message = text(newest, &["message"]);
     let verified = |status, reason: &str, message: &str| Condition::new("Verified", status, reason, message);
-    let condition = if all.iter().any(|entry| text(entry, &["phase"]) == "Successful") {
+    let looked_at = if world.flaws.verified_condition_sticks { all } else { std::slice::from_ref(newest) };
+    let condition = if looked_at.iter().any(|entry| text(entry, &["phase"]) == "Successful") {
         verified(TRUE, "Verified", "Freight has been verified")
     } else {
         match text(newest, &["phase"]) {
@@ -209,7 +216,7 @@ fn condition(stage: &mut Value, world: &World) {
             }
         }
     };
-    conditions::set(stage, &condition, world.now);
+    conditions::set(stage, &condition, world);
 }
 
 /// Marks every Freight of the current collection as verified in the Stage, once its newest verification succeeded

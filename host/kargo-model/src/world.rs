@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admission::ControlPlane;
+use crate::flaws::Flaws;
 use crate::{merge, object};
 
 /// The kinds of objects that the model knows.
@@ -146,6 +147,8 @@ pub struct World {
     pub control_plane: ControlPlane,
     /// Whether AnalysisTemplates have to exist.
     pub templates: Templates,
+    /// Which of Kargo's flaws there are.
+    pub flaws: Flaws,
     objects: BTreeMap<ObjectKey, Value>,
 }
 
@@ -156,8 +159,14 @@ impl World {
             now,
             control_plane: ControlPlane::default(),
             templates: Templates::default(),
+            flaws: Flaws::default(),
             objects: BTreeMap::new(),
         }
+    }
+
+    /// The same objects at another moment.
+    pub(crate) fn at(&self, now: Timestamp) -> Self {
+        Self { now, ..self.clone() }
     }
 
     /// Adds or replaces an object; one of an unknown kind is left out.
@@ -165,6 +174,12 @@ impl World {
         if let Some(key) = ObjectKey::of(&value) {
             self.objects.insert(key, value);
         }
+    }
+
+    /// Stores an object under a key that is not its own, as the API server does with what a webhook renamed during
+    /// server-side apply (capture `g/ssa-phantom`).
+    pub fn put_under(&mut self, key: ObjectKey, value: Value) {
+        self.objects.insert(key, value);
     }
 
     /// Takes an object away.
@@ -187,6 +202,14 @@ impl World {
         self.objects
             .range(ObjectKey::new(kind, namespace, "")..)
             .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
+            .map(|(_, value)| value)
+    }
+
+    /// All objects of a kind, by namespace and name.
+    pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        self.objects
+            .range(ObjectKey::new(kind, "", "")..)
+            .take_while(move |(key, _)| key.kind == kind)
             .map(|(_, value)| value)
     }
 

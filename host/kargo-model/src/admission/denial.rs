@@ -6,11 +6,17 @@ use serde_json::{Value, json};
 
 use crate::names::GROUP;
 use crate::object::{put, text};
+use crate::world::Kind;
 
 /// The name of Kargo's webhooks for Promotions, which the API server puts in front of their refusals.
 pub const PROMOTION_WEBHOOK: &str = "promotion.kargo.akuity.io";
 /// The name of Kargo's webhooks for Stages.
 pub const STAGE_WEBHOOK: &str = "stage.kargo.akuity.io";
+/// The name of Kargo's webhooks for Freight.
+pub const FREIGHT_WEBHOOK: &str = "freight.kargo.akuity.io";
+
+/// Where Kargo's webhook server was when the captures were made.
+const SERVER: &str = "127.0.0.1:9443";
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +34,13 @@ pub enum Denial {
         /// What is wrong with it.
         problem: String,
     },
-    /// 403: the user may not.
+    /// 403: the user may not, or nobody may.
     Forbidden {
-        /// The Promotion's name.
+        /// `Promotion` or `Freight`.
+        kind: &'static str,
+        /// The object's name.
         name: String,
-        /// What the user may not do.
+        /// Why not.
         problem: String,
     },
     /// 404: something referred to does not exist.
@@ -52,6 +60,19 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// What the API server says when it can't reach Kargo's webhook for `kind`; `verb` is `mutate` or `validate`
+    /// (capture `l/webhooks-down`).
+    pub fn unreachable(verb: &str, kind: Kind) -> Self {
+        let resource = kind.name().to_lowercase();
+        let url = format!("https://{SERVER}/{verb}-kargo-akuity-io-v1alpha1-{resource}?timeout=10s");
+        Self::Internal {
+            problem: format!(
+                "failed calling webhook \"{resource}.{GROUP}\": failed to call webhook: Post {url:?}: dial tcp {SERVER}: \
+                 connect: connection refused"
+            ),
+        }
+    }
+
     /// HTTP status code.
     pub fn code(&self) -> u16 {
         match self {
@@ -77,8 +98,8 @@ impl Denial {
             Self::Invalid { kind, name, field, value, problem } => {
                 format!("{kind}.{GROUP} {name:?} is invalid: {field}: Invalid value: {value}: {problem}")
             }
-            Self::Forbidden { name, problem } => {
-                format!("Promotion.{GROUP} {name:?} is forbidden: {problem}")
+            Self::Forbidden { kind, name, problem } => {
+                format!("{kind}.{GROUP} {name:?} is forbidden: {problem}")
             }
             Self::NotFound { kind, group: "", name } => format!("{kind} {name:?} not found"),
             Self::NotFound { kind, group, name } => format!("{kind}.{group} {name:?} not found"),
@@ -121,7 +142,7 @@ impl Denial {
                 put(&mut details, &["causes"], json!([cause]));
                 details
             }
-            Self::Forbidden { name, problem: _ } => named("Promotion", GROUP, name),
+            Self::Forbidden { kind, name, problem: _ } => named(kind, GROUP, name),
             Self::NotFound { kind, group, name } => named(kind, group, name),
             Self::Internal { problem } => json!({ "causes": [{ "message": problem }] }),
         }

@@ -1,10 +1,12 @@
-//! Kargo's admission webhooks for Promotions and Stages.
+//! Kargo's admission webhooks for Promotions, Stages and Freight, and policies that people put beside them.
 //! In go an AdmissionReview's request and the world, out comes the changed object or a [`Denial`]; whether the user
 //! may promote is asked by the caller and comes in as a value. Dry run makes no difference to any answer.
 //! It must not store anything.
 
 mod crd;
 mod denial;
+mod freeze;
+mod freight;
 mod inflate;
 mod intent;
 mod promotion;
@@ -12,7 +14,9 @@ pub mod request;
 mod stage;
 
 pub use crd::check_promotion;
-pub use denial::{Denial, PROMOTION_WEBHOOK, STAGE_WEBHOOK};
+pub use denial::{Denial, FREIGHT_WEBHOOK, PROMOTION_WEBHOOK, STAGE_WEBHOOK};
+pub use freeze::{Freeze, Reason};
+pub use freight::validate_freight;
 pub use promotion::{AccessReview, mutate_promotion, promote_review, validate_promotion};
 pub use request::{AdmissionRequest, BadReview, ControlPlane, Operation, User};
 pub use stage::{mutate_stage, validate_stage};

@@ -220,7 +220,7 @@ fn authorize(request: &AdmissionRequest, access: Access, action: &str) -> Result
             let (user, stage) = (&request.user.name, text(promotion, &["spec", "stage"]));
             let problem =
                 format!("subject {user:?} is not permitted to {action} Promotions for Stage {stage:?}");
-            Err(Denial::Forbidden { name: name(promotion).to_owned(), problem })
+            Err(Denial::Forbidden { kind: "Promotion", name: name(promotion).to_owned(), problem })
         }
     }
 }

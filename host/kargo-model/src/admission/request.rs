@@ -119,6 +119,8 @@ const CHART_ACCOUNTS: [&str; 4] =
 
 /// The user as which Kargo's controllers write.
 pub const CONTROLLER: &str = "system:serviceaccount:kargo:kargo-controller";
+/// The user as which its garbage collector deletes.
+pub const GARBAGE_COLLECTOR: &str = "system:serviceaccount:kargo:kargo-garbage-collector";
 
 impl Default for ControlPlane {
     fn default() -> Self {
