@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::Value;
 
 /// Verbs that can change something.
-const WRITE_VERBS: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+pub const WRITE_VERBS: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 /// Questions that are asked by `create` and store nothing.
 const REVIEW_GROUPS: [&str; 2] = ["authorization.k8s.io", "authentication.k8s.io"];
 /// The server gave up waiting; what was asked for may have happened all the same.
