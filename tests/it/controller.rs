@@ -176,10 +176,10 @@ async fn a_policy_that_never_answers_is_asked_three_times() -> Outcome {
     let said: Vec<String> = incidents.iter().map(|one| text(one, "/status/closed/message")).collect();
     assert!(said[..3].iter().all(|said| said.contains("used up its fuel")), "{said:#?}");
     assert!(said[3].contains("is disabled and was not asked"), "{said:#?}");
-    let message = play.condition("loops", "Ready", "False").await?;
+    let message = play.condition("loops", "Answering", "False").await?;
     assert!(message.contains("3 guest faults in a row") && message.contains("settings"), "{message}");
     play.change_policy("loops", &json!({"spec": chain("pass")})).await?;
-    play.condition("loops", "Ready", "True").await?;
+    play.condition("loops", "Answering", "True").await?;
     play.promote(NEW).await?;
     play.all_closed(5).await?;
     play.writes_to_kargo()?.expect_none()?;

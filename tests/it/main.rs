@@ -11,6 +11,7 @@
 )]
 
 mod acceptance;
+mod api_script;
 mod apiserver_smoke;
 mod controller;
 mod crash;

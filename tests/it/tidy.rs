@@ -22,6 +22,7 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("policy-core", &[]),
     ("kargo-model", &[]),
+    ("kube-memory", &[]),
     ("refloat-policy", &[]),
     ("policy-api", &["policy-core"]),
     ("policy-engine", &["policy-core"]),

@@ -18,7 +18,7 @@ pub type Runner = fn(kind: &str, case: &Value) -> Option<Result<Value, String>>;
 const RUNNERS: &[Runner] = &[core_case::run, guard_case::run, api_case::run, cli::run];
 
 /// Folders with a test of their own, because their files are not of this shape.
-const OTHER_SHAPE: &[&str] = &["model", "policies"];
+const OTHER_SHAPE: &[&str] = &["api", "model", "policies"];
 
 /// One case file.
 #[derive(Clone, Debug)]

@@ -268,9 +268,9 @@ fn answering(host: &Host, judged: &Judged) -> Statement {
     let disabled = stage_records::disabled(host, &judged.project, &chain);
     let first = chain.iter().zip(disabled).find_map(|(entry, fault)| Some((&entry.name, fault?)));
     match first {
-        None => Statement::yes(types::READY, reasons::READY, "every policy of the chain is asked"),
+        None => Statement::yes(types::ANSWERING, reasons::ANSWERS, "every policy of the chain is asked"),
         Some((name, fault)) => Statement::no(
-            types::READY,
+            types::ANSWERING,
             reasons::POLICY_DISABLED,
             format!(
                 "{}; nobody of this chain is asked until its settings or its component change",

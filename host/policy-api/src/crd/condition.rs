@@ -48,6 +48,8 @@ pub mod types {
     pub const ACCEPTED: &str = "Accepted";
     /// Everything that it needs is there.
     pub const READY: &str = "Ready";
+    /// Every policy of the chain may be asked.
+    pub const ANSWERING: &str = "Answering";
     /// Another object claims the same with the same priority.
     pub const CONFLICT: &str = "Conflict";
     /// The Project's account may do what Enforce needs.
@@ -84,6 +86,8 @@ pub mod reasons {
     pub const ENOUGH: &str = "Enough";
     /// There is hardly any room.
     pub const NEARLY_FULL: &str = "NearlyFull";
+    /// Every policy answers.
+    pub const ANSWERS: &str = "Answers";
     /// A policy of the chain gave no answer too often in a row.
     pub const POLICY_DISABLED: &str = "PolicyDisabled";
     /// Equal priorities for one Stage.

@@ -1,0 +1,299 @@
+//! The server: clients, hooks, and the way of a request from its arrival to its answer.
+//!
+//! In: HTTP requests of kube clients. Out: HTTP answers, each carried out under one lock, so that the order of requests
+//! is the whole truth about what happened.
+//! Must not read a clock: the time that objects carry comes from the caller, waiting is tokio's.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
+use jiff::Timestamp;
+use kube::client::Body;
+use tokio::sync::Notify;
+use tower::BoxError;
+
+use crate::admission::Admission;
+use crate::answer::Answer;
+use crate::audit::Requests;
+use crate::authorize::{Authorizer, User};
+use crate::call::Call;
+use crate::fault::{Arrival, Fate, Faults};
+use crate::identifiers::Identifiers;
+use crate::refusal::Refusal;
+use crate::resource::{Resource, built_in};
+use crate::store::{Objects, Store};
+use crate::trail::Trail;
+
+/// A Kubernetes API server in memory. Clones are the same server.
+#[derive(Clone)]
+pub struct ApiServer(Arc<Shared>);
+
+/// What all clients and watches of a server share.
+pub(crate) struct Shared {
+    pub(crate) resources: Vec<Resource>,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    pub(crate) changed: Notify,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) identifiers: Identifiers,
+    pub(crate) trail: Trail,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) admission: Option<Arc<dyn Admission>>,
+    faults: Option<Box<dyn Faults>>,
+    n_arrived: u64,
+}
+
+type AnswerBody = UnsyncBoxBody<<Body as http_body::Body>::Data, BoxError>;
+
+/// The connection broke before an answer came.
+#[derive(Debug, thiserror::Error)]
+#[error("connection closed before the answer was complete")]
+struct ConnectionLost;
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "ApiServer at version {}", self.0.with_store(Store::version))
+    }
+}
+
+impl ApiServer {
+    /// A server that knows the built-in kinds ([`built_in`]) and `resources`. Uids and generated names come from
+    /// `seed`, the times that objects carry from `clock`. Everybody may do everything until
+    /// [`ApiServer::set_authorizer`] says otherwise.
+    pub fn new(
+        seed: u64,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        resources: impl IntoIterator<Item = Resource>,
+    ) -> Self {
+        let state = State {
+            store: Store::new(),
+            identifiers: Identifiers::new(seed),
+            trail: Trail::default(),
+            authorizer: Arc::new(crate::Everything),
+            admission: None,
+            faults: None,
+            n_arrived: 0,
+        };
+        Self(Arc::new(Shared {
+            resources: built_in().into_iter().chain(resources).collect(),
+            clock: Box::new(clock),
+            changed: Notify::new(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// From now on, this decides who may do what.
+    pub fn set_authorizer(&self, authorizer: impl Authorizer + 'static) {
+        self.0.lock().authorizer = Arc::new(authorizer);
+    }
+
+    /// From now on, these webhooks are asked.
+    pub fn set_admission(&self, admission: impl Admission + 'static) {
+        self.0.lock().admission = Some(Arc::new(admission));
+    }
+
+    /// From now on, this decides what goes wrong.
+    pub fn set_faults(&self, faults: impl Faults + 'static) {
+        self.0.lock().faults = Some(Box::new(faults));
+    }
+
+    /// A client of that user. It must be made inside of a tokio runtime, whose clock it then follows.
+    pub fn client(&self, user: &User) -> kube::Client {
+        let (shared, user) = (Arc::clone(&self.0), user.clone());
+        let service = tower::service_fn(move |request| {
+            let (shared, user) = (Arc::clone(&shared), user.clone());
+            async move { serve(shared, user, request).await }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    /// Looks at the stored objects, without a request.
+    pub fn look<T>(&self, look: impl FnOnce(&Objects<'_>) -> T) -> T {
+        self.0.with_store(|store| look(&Objects { store, resources: &self.0.resources }))
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Requests {
+        self.requests_since(0)
+    }
+
+    /// The requests after the first `n` (a count as [`ApiServer::n_requests`] gave it).
+    pub fn requests_since(&self, n: usize) -> Requests {
+        self.0.lock().trail.since(n)
+    }
+
+    /// How many requests there were.
+    pub fn n_requests(&self) -> usize {
+        self.0.lock().trail.len()
+    }
+
+    /// One hash over every request, every answer and every line of every watch, in order.
+    pub fn log_hash(&self) -> String {
+        self.0.lock().trail.hash()
+    }
+
+    /// The version of the last change.
+    pub fn version(&self) -> u64 {
+        self.0.with_store(Store::version)
+    }
+
+    /// Forgets earlier versions: whoever asks for one from then on, or watches and is not up to date, gets 410.
+    pub fn compact(&self) {
+        self.0.lock().store.compact();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A hook that panicked has changed nothing: objects are stored after the last hook was asked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn with_store<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
+        look(&self.lock().store)
+    }
+
+    pub(crate) fn note_watch_line(&self, line: &[u8]) {
+        self.lock().trail.note(line);
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn fate(&self, call: &Call, user: &User) -> Fate {
+        let mut state = self.lock();
+        state.n_arrived = state.n_arrived.saturating_add(1);
+        let arrival = Arrival {
+            number: state.n_arrived,
+            user,
+            verb: call.verb,
+            group: &call.group,
+            resource: &call.resource,
+            subresource: &call.subresource,
+            namespace: &call.namespace,
+            name: &call.name,
+            dry_run: call.is_dry_run(),
+        };
+        state.faults.as_mut().map_or(Fate::Normal, |faults| faults.fate(&arrival))
+    }
+
+    /// Carries a request out, at once and completely.
+    fn carry_out(&self, call: &Call, user: &User, fate: &Fate) -> Answer {
+        let now = self.now();
+        let mut state = self.lock();
+        let before = state.store.version();
+        let answer = crate::answer::answer(&mut state, &self.resources, call, user, fate, now);
+        self.note(&mut state, call, user, &answer);
+        let is_changed = state.store.version() != before;
+        drop(state);
+        if is_changed {
+            self.changed.notify_waiters();
+        }
+        answer
+    }
+
+    fn note(&self, state: &mut State, call: &Call, user: &User, answer: &Answer) {
+        let mut request = crate::trail::request(call, user.name(), self.now().to_string());
+        request.code = answer.code();
+        state.trail.add(call, request, answer.object());
+    }
+
+    fn note_only(&self, call: &Call, user: &User, answer: &Answer) {
+        self.note(&mut self.lock(), call, user, answer);
+    }
+}
+
+async fn serve(shared: Arc<Shared>, user: User, request: Request<Body>) -> Result<Response<AnswerBody>, BoxError> {
+    let (parts, body) = request.into_parts();
+    let call = Call::new(&parts, body.collect_bytes().await?.to_vec());
+    let fate = shared.fate(&call, &user);
+    let answer = meet(&shared, &call, &user, fate).await?;
+    let response = Response::builder().status(answer.code()).header("content-type", answer.content_type());
+    let body = match answer {
+        Answer::Watch(watch) => {
+            let lines = watch.stream(shared).map(|line| match line {
+                Ok(line) => Ok(Frame::data(line.into())),
+                Err(broken) => Err(BoxError::from(broken)),
+            });
+            StreamBody::new(lines).boxed_unsync()
+        }
+        Answer::Object(_, object) => whole(serde_json::to_vec(&object)?),
+        Answer::Text(_, text) => whole(text.into()),
+    };
+    Ok(response.body(body)?)
+}
+
+fn whole(bytes: Vec<u8>) -> AnswerBody {
+    Body::from(bytes).map_err(BoxError::from).boxed_unsync()
+}
+
+/// Lets a request meet its fate.
+async fn meet(shared: &Arc<Shared>, call: &Call, user: &User, fate: Fate) -> Result<Answer, ConnectionLost> {
+    let carry_out = || shared.carry_out(call, user, &fate);
+    let in_time = |wait: &Duration| call.timeout().is_none_or(|timeout| *wait < timeout);
+    let time_out = |call: &Call| {
+        let timeout = call.timeout().unwrap_or_default();
+        async move {
+            tokio::time::sleep(timeout).await;
+            Answer::from(Refusal::timeout())
+        }
+    };
+    match &fate {
+        Fate::Normal | Fate::WebhooksDown | Fate::WatchLags(_) | Fate::WatchEnds(..) => Ok(carry_out()),
+        Fate::Refused(refusal) => {
+            let answer = Answer::from(refusal.clone());
+            shared.note_only(call, user, &answer);
+            Ok(answer)
+        }
+        Fate::Lost => Err(ConnectionLost),
+        Fate::Late(wait) if in_time(wait) => {
+            tokio::time::sleep(*wait).await;
+            Ok(carry_out())
+        }
+        Fate::Late(_) => {
+            let answer = time_out(call).await;
+            shared.note_only(call, user, &answer);
+            Ok(answer)
+        }
+        Fate::AnswerLate(wait) => {
+            let answer = carry_out();
+            if !in_time(wait) {
+                return Ok(time_out(call).await);
+            }
+            tokio::time::sleep(*wait).await;
+            Ok(answer)
+        }
+        Fate::AnswerLost(wait) => {
+            carry_out();
+            tokio::time::sleep(*wait).await;
+            Err(ConnectionLost)
+        }
+        Fate::StoredLate(wait) => {
+            if in_time(wait) {
+                carry_out_later(shared, call, user, *wait);
+            }
+            Err(ConnectionLost)
+        }
+        Fate::Twice(wait) => {
+            let answer = carry_out();
+            carry_out_later(shared, call, user, *wait);
+            Ok(answer)
+        }
+    }
+}
+
+fn carry_out_later(shared: &Arc<Shared>, call: &Call, user: &User, wait: Duration) {
+    let (shared, call, user) = (Arc::clone(shared), call.clone(), user.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(wait).await;
+        shared.carry_out(&call, &user, &Fate::Normal);
+    });
+}

@@ -1,0 +1,77 @@
+//! The trail that a run leaves: every request with its answer, every line of every watch.
+//!
+//! In: what the server was asked and what it said, in order. Out: the requests, and one hash over all bytes, by which
+//! two runs are compared.
+//! Must not keep what it only hashes: watches say a lot.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::{Request, Requests};
+use crate::call::{Call, Verb};
+
+/// Everything so far.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    requests: Vec<Request>,
+    hash: Sha256,
+}
+
+impl Trail {
+    /// Adds a request and its answer. `answer` is null for what is no JSON.
+    pub(crate) fn add(&mut self, call: &Call, request: Request, answer: &Value) {
+        let line = request.to_string();
+        for part in [line.as_bytes(), call.body.as_slice(), answer.to_string().as_bytes()] {
+            self.note(part);
+        }
+        let is_write = request.is_write_attempt();
+        self.requests.push(Request {
+            request_object: is_write.then(|| serde_json::from_slice(&call.body).ok()).flatten(),
+            response_object: is_write.then(|| answer.clone()),
+            ..request
+        });
+    }
+
+    /// Adds bytes to the hash, told apart from their neighbours by their length.
+    pub(crate) fn note(&mut self, bytes: &[u8]) {
+        self.hash.update((bytes.len() as u64).to_be_bytes());
+        self.hash.update(bytes);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(crate) fn since(&self, begin: usize) -> Requests {
+        self.requests.iter().skip(begin).cloned().collect()
+    }
+
+    pub(crate) fn hash(&self) -> String {
+        hex::encode(self.hash.clone().finalize())
+    }
+}
+
+/// A request as the trail shows it, before its answer is known.
+pub(crate) fn request(call: &Call, user: &str, at: String) -> Request {
+    let name_sent = || {
+        let object: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+        crate::metadata::field_text(&object, "name").to_owned()
+    };
+    Request {
+        user: user.to_owned(),
+        impersonated_user: call.impersonate.as_ref().map(|target| target.user.clone()),
+        verb: call.verb.map_or(call.method.as_str(), Verb::word).to_owned(),
+        group: call.group.clone(),
+        resource: call.resource.clone(),
+        subresource: call.subresource.clone(),
+        namespace: call.namespace.clone(),
+        name: if call.verb == Some(Verb::Create) { name_sent() } else { call.name.clone() },
+        dry_run: call.is_dry_run(),
+        code: 0,
+        uri: call.uri.clone(),
+        user_agent: call.user_agent.clone(),
+        request_object: None,
+        response_object: None,
+        at,
+    }
+}
