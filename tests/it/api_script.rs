@@ -122,8 +122,12 @@ impl Side {
 
 fn read(text: &str, path: &str) -> Value {
     if path.contains("watch=true") && !text.starts_with("{\"kind\":\"Status\"") {
-        return text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.into())).collect();
+        return text.lines().map(parsed).collect();
     }
+    parsed(text)
+}
+
+fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 

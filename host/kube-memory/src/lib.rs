@@ -40,6 +40,3 @@ pub use refusal::Refusal;
 pub use resource::{Resource, built_in};
 pub use server::ApiServer;
 pub use store::Objects;
-
-#[cfg(test)]
-mod tests;

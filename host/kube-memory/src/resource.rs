@@ -102,11 +102,6 @@ impl Resource {
         dotted(&self.plural, &self.group)
     }
 
-    /// `Kind.group`, as messages about invalid objects name it.
-    pub(crate) fn qualified_kind(&self) -> String {
-        dotted(&self.kind, &self.group)
-    }
-
     pub(crate) fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
     }

@@ -60,7 +60,7 @@ pub(crate) fn request(call: &Call, user: &str, at: String) -> Request {
     Request {
         user: user.to_owned(),
         impersonated_user: call.impersonate.as_ref().map(|target| target.user.clone()),
-        verb: call.verb.map_or(call.method.as_str(), Verb::word).to_owned(),
+        verb: call.verb.map_or_else(|| call.method.clone(), |verb| verb.word().to_owned()),
         group: call.group.clone(),
         resource: call.resource.clone(),
         subresource: call.subresource.clone(),

@@ -63,9 +63,9 @@ pub(crate) struct Write<'a> {
 /// HTTP code and object.
 type Written = Result<(u16, Value), Refusal>;
 
-impl Write<'_> {
+impl<'a> Write<'a> {
     /// The namespace that the object is in, which is empty for a Namespace.
-    fn namespace(&self) -> &str {
+    fn namespace(&self) -> &'a str {
         if self.resource.is_namespaced() { &self.call.namespace } else { "" }
     }
 
@@ -170,8 +170,9 @@ impl Desk<'_> {
     pub(crate) fn delete_many(&mut self, write: Write<'_>) -> Written {
         let list = list::list(write.call, write.kind, write.resource, self.store)?;
         for item in list.get("items").and_then(Value::as_array).into_iter().flatten() {
-            let call = Call { name: field_text(item, "name").to_owned(), ..write.call.clone() };
-            let call = Call { namespace: field_text(item, "namespace").to_owned(), ..call };
+            let mut call = write.call.clone();
+            field_text(item, "name").clone_into(&mut call.name);
+            field_text(item, "namespace").clone_into(&mut call.namespace);
             self.delete(Write { call: &call, ..write })?;
         }
         Ok((200, list))

@@ -1,6 +1,13 @@
 //! The server under kube's own client and watcher, in virtual time: what a real server is not compared for.
 //! What both servers have is in `tests/cases/api/script.yaml`.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what is not there fails the test that asked, which is what it should do"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,13 +19,12 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch
 use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
-use serde_json::{Value, json};
-use tokio::time::Instant;
-
-use crate::{
+use kube_memory::{
     Admission, ApiServer, Arrival, Attributes, Decision, Fate, Operation, Rbac, Refusal, Resource, Review, User, Verb,
     WatchEnd,
 };
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// A server with one namespace, `shop`, and the clock of the runtime.
 async fn server(seed: u64) -> (ApiServer, Client) {
@@ -345,8 +351,7 @@ async fn webhooks_rename_refuse_and_can_be_down() {
     assert_eq!(code(promotions(&admin).get("x").await), 404);
 
     let alice = server.client(&User::new("alice"));
-    let refusal = promotions(&alice).create(&params, &promotion(json!({"name": "y"}))).await;
-    assert_eq!(refusal.unwrap_err().to_string(), "alice may not promote:  (Status)".replace(" (Status)", ""));
+    assert_eq!(code(promotions(&alice).create(&params, &promotion(json!({"name": "y"}))).await), 403);
 
     server.set_faults(|_: &Arrival<'_>| Fate::WebhooksDown);
     let error = promotions(&admin).create(&params, &promotion(json!({"name": "z"}))).await.unwrap_err();
