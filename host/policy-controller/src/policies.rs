@@ -179,6 +179,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::guests::Guests;
 
     /// What is left of a chain without its guard must not decide alone.
     #[test]
@@ -192,7 +193,7 @@ mod tests {
             known.projects.insert("shop".into(), policy_core::snapshot::ProjectSnapshot::default());
             known.stages.insert(key.clone(), serde_json::from_value(stage).expect("a Stage"));
         });
-        let policies = Policies::new(stores, Arc::new(Modules::new(Arc::new(engine))));
+        let policies = Policies::new(stores, Arc::new(Modules::new(Arc::new(engine), Guests::InPlace)));
         let policy = json!({"apiVersion": "refloat.dev/v1alpha1", "kind": "FailurePolicy",
             "metadata": {"name": "p", "namespace": "shop"},
             "spec": {"mode": "Enforce", "triggers": ["promotion-failed"],
