@@ -28,7 +28,30 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("policy-engine", &["policy-core"]),
     ("policy-source", &["policy-core"]),
     ("policy-controller", &["policy-core", "policy-api", "policy-engine", "policy-source"]),
-    ("refloat", &["policy-core", "policy-api", "policy-engine", "policy-source", "policy-controller"]),
+    (
+        "simulator",
+        &[
+            "policy-core",
+            "policy-api",
+            "policy-engine",
+            "policy-source",
+            "policy-controller",
+            "kargo-model",
+            "kube-memory",
+        ],
+    ),
+    (
+        "refloat",
+        &[
+            "policy-core",
+            "policy-api",
+            "policy-engine",
+            "policy-source",
+            "policy-controller",
+            "kargo-model",
+            "simulator",
+        ],
+    ),
 ];
 
 /// Crates that would let the pure core do something.

@@ -7,6 +7,17 @@ use crate::{Component, SourceError, digest};
 /// Name and bytes, sorted by name; written by the build script.
 const TABLE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/builtins.rs"));
 
+/// The SDK's examples in the same way: no FailurePolicy can name them.
+const EXAMPLES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/examples.rs"));
+
+/// The SDK's example of that name, for demonstrations and scenarios.
+///
+/// # Errors
+/// When there is none; the message names those that there are, or says how to build them.
+pub fn example(name: &str) -> Result<Component, SourceError> {
+    find(EXAMPLES, name)
+}
+
 /// The names of all built-in policies, sorted.
 pub fn builtins() -> Vec<&'static str> {
     TABLE.iter().map(|(name, _)| *name).collect()

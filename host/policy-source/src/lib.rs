@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use policy_core::name::Digest;
 use sha2::{Digest as _, Sha256};
 
-pub use builtin::{builtin, builtins};
+pub use builtin::{builtin, builtins, example};
 
 /// Largest component that is read. The largest known guest, CPython, is about 20 MiB.
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -29,9 +29,12 @@ struct Arguments {
 /// One subcommand with its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Play five captured failures of a running Kargo and show what would be done about each.
-    #[command(after_help = "Example:\n  refloat demo")]
+    /// Play six incidents from beginning to end, in virtual time and without a cluster.
+    #[command(after_help = "Example:\n  refloat demo --scenario bad-freight")]
     Demo(DemoArgs),
+    /// Play a scenario: the real controller and real components against a model of Kargo, in virtual time.
+    #[command(after_help = "Example:\n  refloat simulate scenario.yaml --seed 7 --policy policy.yaml")]
+    Simulate(SimulateArgs),
     /// Ask policies for their decision on a context, without a cluster.
     #[command(
         after_help = "Example:\n  refloat decide --module builtin:retry-transient --context context.yaml"
@@ -93,9 +96,34 @@ pub(crate) struct CacheArgs {
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// Play what was captured from a running Kargo: the only kind of demo so far, and the default
+    /// Play only this one: push-race, bad-freight, step-hint, never-answers, exhausted or person
+    #[arg(long, value_name = "NAME", conflicts_with = "captured")]
+    pub(crate) scenario: Option<String>,
+    /// Show five failures captured from a running Kargo instead, and what would be done about each
     #[arg(long)]
     pub(crate) captured: bool,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// The scenario as YAML or JSON, `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) scenario: Place,
+    /// Where ids come from; above 0 it also disturbs the controller's requests. The same seed gives the same bytes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// A FailurePolicy, or its spec, to play instead of those of the scenario
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<Place>,
+    /// Folder of captured step failures that the scenario names as `captured: FOLDER`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) captures: Option<PathBuf>,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }

@@ -144,3 +144,40 @@ pub(crate) struct Difference {
     /// As it is now.
     pub(crate) now: String,
 }
+
+/// What `simulate` says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Simulated<'a> {
+    /// The scenario's title.
+    pub(crate) title: &'a str,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// Virtual seconds from beginning to end.
+    pub(crate) lasted_seconds: u64,
+    /// What an onlooker saw.
+    pub(crate) timeline: &'a [simulator::Entry],
+    /// What stands at the end.
+    pub(crate) facts: &'a simulator::expect::Facts,
+    /// What is not as expected; empty when everything is.
+    pub(crate) differences: &'a [simulator::Difference],
+    /// Requests since the beginning.
+    pub(crate) requests: usize,
+    /// One hash over all requests and answers.
+    pub(crate) hash: &'a str,
+}
+
+impl<'a> Simulated<'a> {
+    pub(crate) fn of(title: &'a str, seed: u64, played: &'a simulator::Played) -> Self {
+        Self {
+            title,
+            seed,
+            lasted_seconds: played.lasted.as_secs(),
+            timeline: &played.timeline,
+            facts: &played.facts,
+            differences: &played.differences,
+            requests: played.requests.len(),
+            hash: &played.hash,
+        }
+    }
+}

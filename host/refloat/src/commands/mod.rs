@@ -2,6 +2,7 @@
 //!
 //! In: a [`Command`]. Out: its exit code; answers go through the [`Printer`].
 
+mod captured;
 mod classify;
 pub(crate) mod compile_component;
 mod completion;
@@ -11,6 +12,7 @@ mod decide;
 mod demo;
 mod inspect;
 mod replay;
+mod simulate;
 
 use policy_core::decision::Action;
 use policy_core::explain;
@@ -27,6 +29,7 @@ use crate::printer::Printer;
 pub(crate) fn run(command: Command, printer: &mut Printer) -> Ended {
     match command {
         Command::Demo(args) => demo::run(&args, printer),
+        Command::Simulate(args) => simulate::run(&args, printer),
         Command::Decide(args) => decide::run(&args, printer),
         Command::Inspect(args) => inspect::run(&args, printer),
         Command::Replay(args) => replay::run(&args, printer),

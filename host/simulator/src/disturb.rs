@@ -1,0 +1,85 @@
+//! What goes wrong between the controller and the API server, as a function of a seed.
+//!
+//! In: requests as they arrive. Out: their fate. Only the controller's requests are disturbed: people see their answers,
+//! and what Kargo does when its own requests get lost is not the question. While the webhooks are down they are down for
+//! everybody.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube_memory::{Arrival, Fate, Faults, Verb, WatchEnd};
+
+/// Disturbs the requests of one user. Clones share what is wrong.
+#[derive(Clone, Debug)]
+pub struct Disturbance(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    user: &'static str,
+    are_webhooks_down: bool,
+    /// The generator's state; `None` while nothing is disturbed.
+    random: Option<u64>,
+}
+
+impl Disturbance {
+    /// Nothing is wrong yet with the requests of `user`.
+    pub fn new(user: &'static str) -> Self {
+        Self(Arc::new(Mutex::new(State { user, are_webhooks_down: false, random: None })))
+    }
+
+    /// From now on, requests are disturbed by this seed.
+    pub fn begin(&self, seed: u64) {
+        self.with(|state| state.random = Some(seed));
+    }
+
+    /// Whether the webhooks are down from now on.
+    pub fn webhooks(&self, are_down: bool) {
+        self.with(|state| state.are_webhooks_down = are_down);
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to choose among a hundred.
+    fn draw(&mut self, below: u64) -> Option<u64> {
+        let state = self.random.as_mut()?;
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).checked_rem(below)
+    }
+
+    /// Out of a hundred requests twenty are late, two get lost, and of two the answer gets lost.
+    fn fate(&mut self, is_watch: bool) -> Option<Fate> {
+        let (choice, milliseconds) = (self.draw(100)?, self.draw(60)?);
+        let pause = Duration::from_millis(milliseconds);
+        Some(match (choice, is_watch) {
+            (0..5, true) => Fate::WatchEnds(pause.saturating_mul(1_000), WatchEnd::Broken),
+            (5..10, true) => Fate::WatchEnds(pause.saturating_mul(1_000), WatchEnd::Expired),
+            (10..30, true) => Fate::WatchLags(pause),
+            (0..2, false) => Fate::Lost,
+            (2..4, false) => Fate::AnswerLost(pause),
+            (4..5, false) => Fate::StoredLate(pause),
+            (5..25, false) => Fate::Late(pause),
+            (_, _) => Fate::Normal,
+        })
+    }
+}
+
+impl Faults for Disturbance {
+    fn fate(&mut self, arrival: &Arrival<'_>) -> Fate {
+        let is_watch = arrival.verb == Some(Verb::Watch);
+        let is_ours = |state: &State| arrival.user.name() == state.user;
+        self.with(|state| {
+            let fate = if is_ours(state) { state.fate(is_watch) } else { None };
+            match fate.unwrap_or_default() {
+                Fate::Normal if state.are_webhooks_down => Fate::WebhooksDown,
+                fate => fate,
+            }
+        })
+    }
+}

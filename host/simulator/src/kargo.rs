@@ -1,0 +1,397 @@
+//! Kargo, played by its model on whatever API server there is: webhooks as a hook, controllers as a client.
+//!
+//! In: a server or a client, a [`Script`] that may change, a clock. Out: Promotions that are renamed, run, recorded and
+//! verified as Kargo would. It must not judge anything: every rule is in `kargo-model`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use kargo_model::admission::{self, Access, AdmissionRequest, Denial, request::CONTROLLER};
+use kargo_model::world::Templates;
+use kargo_model::{Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube_memory::{Admission, Attributes, Operation, Refusal, Resource, Review, User};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+/// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// The shortest rest of the controllers: moments closer together than this are one to them.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What the controllers watch.
+const WATCHED: [Kind; 7] = [
+    Kind::Warehouse,
+    Kind::ProjectConfig,
+    Kind::AnalysisTemplate,
+    Kind::AnalysisRun,
+    Kind::Freight,
+    Kind::Promotion,
+    Kind::Stage,
+];
+
+/// The user that Kargo's controllers are.
+pub fn controller() -> User {
+    User::with_groups(CONTROLLER, vec!["system:masters".to_owned()])
+}
+
+/// Kind, group and version as an API server knows them.
+pub fn resource(kind: Kind) -> ApiResource {
+    let (group, version, plural) = match kind {
+        Kind::Namespace => ("", "v1", "namespaces"),
+        Kind::Project => ("kargo.akuity.io", "v1alpha1", "projects"),
+        Kind::ProjectConfig => ("kargo.akuity.io", "v1alpha1", "projectconfigs"),
+        Kind::Warehouse => ("kargo.akuity.io", "v1alpha1", "warehouses"),
+        Kind::Freight => ("kargo.akuity.io", "v1alpha1", "freights"),
+        Kind::Stage => ("kargo.akuity.io", "v1alpha1", "stages"),
+        Kind::Promotion => ("kargo.akuity.io", "v1alpha1", "promotions"),
+        Kind::PromotionTask => ("kargo.akuity.io", "v1alpha1", "promotiontasks"),
+        Kind::ClusterPromotionTask => ("kargo.akuity.io", "v1alpha1", "clusterpromotiontasks"),
+        Kind::AnalysisTemplate => ("argoproj.io", "v1alpha1", "analysistemplates"),
+        Kind::AnalysisRun => ("argoproj.io", "v1alpha1", "analysisruns"),
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.name()), plural)
+}
+
+/// The same as an API server in memory wants to know it.
+pub fn memory_resource(kind: Kind) -> Resource {
+    let known = resource(kind);
+    let plain = Resource::custom(&known.group, &known.version, &known.kind, &known.plural);
+    let scoped = match kind {
+        Kind::Project | Kind::ClusterPromotionTask => plain.cluster_wide(),
+        _ => plain,
+    };
+    if kind.has_status_subresource() { scoped.with_status() } else { scoped }
+}
+
+/// A client for the objects of one kind in a Project.
+pub fn api(client: &Client, kind: Kind, project: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), project, &resource(kind))
+}
+
+/// Kargo's webhooks on an API server in memory.
+pub struct Webhooks {
+    ids: Mutex<SeededIds>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Webhooks {
+    /// Webhooks whose ids come from `seed` and whose times from `clock`.
+    pub fn new(seed: u64, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
+        Self { ids: Mutex::new(SeededIds::new(seed)), clock }
+    }
+
+    /// What the rules may look up: everything of Kargo's in that namespace.
+    fn world(&self, review: &Review<'_>) -> World {
+        let mut world = World::new((self.clock)());
+        if let Some(namespace) = review.objects.get("", "namespaces", "", review.namespace) {
+            world.put(namespace.clone());
+        }
+        let kinds = [Kind::Stage, Kind::Freight, Kind::Warehouse, Kind::ProjectConfig, Kind::PromotionTask];
+        for kind in kinds {
+            let known = resource(kind);
+            for found in review.objects.list(&known.group, &known.plural, review.namespace) {
+                world.put(found.clone());
+            }
+        }
+        world
+    }
+
+    fn request(review: &Review<'_>, object: Option<&Value>) -> AdmissionRequest {
+        AdmissionRequest {
+            operation: match review.operation {
+                Operation::Create => admission::Operation::Create,
+                Operation::Update => admission::Operation::Update,
+                Operation::Delete => admission::Operation::Delete,
+            },
+            user: admission::User {
+                name: review.user.name().to_owned(),
+                groups: review.user.groups().to_vec(),
+            },
+            namespace: review.namespace.to_owned(),
+            object: object.cloned().unwrap_or(Value::Null),
+            old_object: review.old.cloned().unwrap_or(Value::Null),
+        }
+    }
+}
+
+/// The kind of what is reviewed, when Kargo has a webhook for it: not for the status of Stages and Promotions.
+fn hooked(review: &Review<'_>) -> Option<(Kind, &'static str)> {
+    let kind = Kind::from_name(&review.resource.kind)?;
+    match kind {
+        Kind::Promotion if review.subresource.is_empty() => Some((kind, admission::PROMOTION_WEBHOOK)),
+        Kind::Stage if review.subresource.is_empty() => Some((kind, admission::STAGE_WEBHOOK)),
+        Kind::Freight => Some((kind, admission::FREIGHT_WEBHOOK)),
+        _ => None,
+    }
+}
+
+fn through(webhook: &'static str) -> impl Fn(Denial) -> Refusal {
+    move |denial| Refusal::from_status(denial.status_through(webhook))
+}
+
+impl Admission for Webhooks {
+    fn webhook(&self, review: &Review<'_>) -> Option<String> {
+        hooked(review).map(|(_, webhook)| webhook.to_owned())
+    }
+
+    fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Refusal> {
+        let Some((kind, webhook)) = hooked(review) else { return Ok(()) };
+        let request = Self::request(review, Some(object));
+        match kind {
+            Kind::Promotion => {
+                let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+                let world = self.world(review);
+                *object =
+                    admission::mutate_promotion(&request, &world, &mut *ids).map_err(through(webhook))?;
+                admission::check_promotion(object).map_err(|denial| Refusal::from_status(denial.status()))
+            }
+            Kind::Stage => {
+                *object =
+                    admission::mutate_stage(&request, &self.world(review)).map_err(through(webhook))?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate(&self, review: &Review<'_>, object: Option<&Value>) -> Result<(), Refusal> {
+        let Some((kind, webhook)) = hooked(review) else { return Ok(()) };
+        let request = Self::request(review, object);
+        let world = self.world(review);
+        let checked = match kind {
+            Kind::Promotion => {
+                admission::validate_promotion(&request, &world, access(review, &request))
+            }
+            Kind::Stage => admission::validate_stage(&request, &world),
+            Kind::Freight => admission::validate_freight(&request, &world),
+            _ => Ok(()),
+        };
+        checked.map_err(through(webhook))
+    }
+}
+
+/// The SubjectAccessReview about `promote` that Kargo's webhook sends.
+fn access(review: &Review<'_>, request: &AdmissionRequest) -> Access {
+    let asked = admission::promote_review(request);
+    let attributes = Attributes {
+        verb: asked.verb.to_owned(),
+        group: asked.group.to_owned(),
+        resource: asked.resource.to_owned(),
+        namespace: asked.namespace.clone(),
+        name: asked.name.clone(),
+        ..Attributes::default()
+    };
+    let user = User::with_groups(asked.user.name.clone(), asked.user.groups.clone());
+    match review.may(&user, &attributes).is_allowed() {
+        true => Access::Allowed,
+        false => Access::Denied,
+    }
+}
+
+/// How things end from now on, shared with the controllers.
+#[derive(Debug, Default)]
+pub struct Director {
+    script: Mutex<Script>,
+    changed: Notify,
+}
+
+impl Director {
+    /// Directs by that script.
+    pub fn new(script: Script) -> Self {
+        Self { script: Mutex::new(script), changed: Notify::new() }
+    }
+
+    /// Changes the script; waiting steps and runs see it at once.
+    pub fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    fn script(&self) -> Script {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Kargo's controllers could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// An object cannot be read.
+    #[error("failed to read an object of Kargo")]
+    Read(#[from] serde_json::Error),
+    /// A write was refused.
+    #[error("failed to write an object of Kargo")]
+    Write(#[from] kube::Error),
+    /// The model wants to write something of a kind that it does not know.
+    #[error("the model of Kargo wrote an object without a kind")]
+    Kind,
+}
+
+/// Plays the controllers of one Project until the future is dropped.
+///
+/// # Errors
+/// When an object cannot be read.
+pub async fn control(
+    client: Client,
+    project: &str,
+    director: &Director,
+    seed: u64,
+    clock: impl Fn() -> Timestamp,
+) -> Result<(), ControlError> {
+    let watches = WATCHED.map(|kind| {
+        watcher(api(&client, kind, project), watcher::Config::default())
+            .default_backoff()
+            .map(move |event| (kind, event))
+            .boxed()
+    });
+    let mut events = futures::stream::select_all(watches);
+    let mut playing = Playing {
+        client,
+        world: World::new(clock()),
+        kargo: Controllers::default(),
+        ids: SeededIds::new(seed),
+        ready: Vec::new(),
+        clock,
+    };
+    playing.world.templates = Templates::Assumed;
+    let mut rest = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = director.changed.notified() => {}
+            event = events.next() => {
+                let Some((kind, event)) = event else { return Ok(()) };
+                playing.see(kind, event)?;
+            }
+            () = tokio::time::sleep(rest.unwrap_or_default()), if rest.is_some() => {}
+        }
+        while let Some(Some((kind, event))) = events.next().now_or_never() {
+            playing.see(kind, event)?;
+        }
+        if WATCHED.iter().all(|kind| playing.ready.contains(kind)) {
+            rest = playing.settle(&director.script()).await;
+        }
+    }
+}
+
+struct Playing<C> {
+    client: Client,
+    world: World,
+    kargo: Controllers,
+    ids: SeededIds,
+    /// Kinds whose first list is complete.
+    ready: Vec<Kind>,
+    clock: C,
+}
+
+impl<C: Fn() -> Timestamp> Playing<C> {
+    fn see(
+        &mut self,
+        kind: Kind,
+        event: watcher::Result<watcher::Event<DynamicObject>>,
+    ) -> Result<(), ControlError> {
+        match event {
+            Ok(watcher::Event::Init) => {}
+            Ok(watcher::Event::InitDone) => self.ready.push(kind),
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                self.store(typed(kind, &object)?);
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                let gone = typed(kind, &object)?;
+                if let Some(key) = ObjectKey::of(&gone) {
+                    self.world.remove(&key);
+                }
+            }
+            // The watch starts again by itself.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps the newer one: an event may be older than the answer to a write of our own.
+    fn store(&mut self, value: Value) {
+        let version = |value: &Value| -> u64 {
+            object::text(value, &["metadata", "resourceVersion"]).parse().unwrap_or_default()
+        };
+        let known = ObjectKey::of(&value).and_then(|key| self.world.find(&key).map(version));
+        if known.is_none_or(|known| known <= version(&value)) {
+            self.world.put(value);
+        }
+    }
+
+    /// Writes what the model says until it says nothing more. The answer is how long it rests then, at most.
+    async fn settle(&mut self, script: &Script) -> Option<Duration> {
+        let mut rest = None;
+        for stage in self.world.stages() {
+            loop {
+                self.world.now = (self.clock)();
+                let effects = self.kargo.next(&self.world, &stage, script, &mut self.ids);
+                if effects.is_empty() {
+                    break;
+                }
+                if self.carry_out(&stage, &effects).await.is_err() {
+                    return Some(RETRY_AFTER);
+                }
+            }
+            let wake = self.kargo.next_wake(&self.world, &stage, script);
+            let wake = wake.map(|wake| wake.duration_since(self.world.now).unsigned_abs().max(TICK));
+            rest = rest.into_iter().chain(wake).min();
+        }
+        rest
+    }
+
+    /// The writes of one round; what Kargo says of a refusal is written in place of those after it.
+    async fn carry_out(&mut self, stage: &ObjectKey, effects: &[Effect]) -> Result<(), ControlError> {
+        for effect in effects {
+            let Err(error) = self.write(effect).await else { continue };
+            if let ControlError::Write(kube::Error::Api(refusal)) = &error {
+                let refusal = serde_json::to_value(refusal)?;
+                for said in self.kargo.refused(&self.world, stage, effect, &refusal) {
+                    self.write(&said).await?;
+                }
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, effect: &Effect) -> Result<(), ControlError> {
+        let merge = PatchParams::default();
+        let (kind, written) = match effect {
+            Effect::Create(object) => {
+                let kind = Kind::from_name(object::text(object, &["kind"])).ok_or(ControlError::Kind)?;
+                let new = serde_json::from_value(object.clone())?;
+                let api = api(&self.client, kind, object::namespace(object));
+                (kind, api.create(&PostParams::default(), &new).await)
+            }
+            Effect::Patch { key, patch } => {
+                let api = api(&self.client, key.kind, &key.namespace);
+                (key.kind, api.patch(&key.name, &merge, &Patch::Merge(patch)).await)
+            }
+            Effect::PatchStatus { key, patch } => {
+                let (api, patch) = (api(&self.client, key.kind, &key.namespace), json!({"status": patch}));
+                let patch = Patch::Merge(&patch);
+                match key.kind.has_status_subresource() {
+                    true => (key.kind, api.patch_status(&key.name, &merge, &patch).await),
+                    false => (key.kind, api.patch(&key.name, &merge, &patch).await),
+                }
+            }
+        };
+        self.store(typed(kind, &written?)?);
+        Ok(())
+    }
+}
+
+/// Lists leave out the kind of their items.
+pub fn typed(kind: Kind, found: &DynamicObject) -> Result<Value, serde_json::Error> {
+    let mut value = serde_json::to_value(found)?;
+    let resource = resource(kind);
+    object::put(&mut value, &["kind"], json!(resource.kind));
+    object::put(&mut value, &["apiVersion"], json!(resource.api_version));
+    Ok(value)
+}

@@ -1,0 +1,25 @@
+//! Plays scenarios: the real controller and real components, on a Kubernetes API and a model of Kargo in memory.
+//!
+//! In: a [`Scenario`], a seed, an engine. Out: a [`Played`]: a timeline that people can read, what became of everything,
+//! and one hash over every request and answer. Twenty minutes of backoff take milliseconds, because only virtual time
+//! passes, and a run is a function of scenario and seed.
+//!
+//! [`scenario`] is what a file may say, [`stage_set`] makes objects of it, [`kargo`] plays Kargo, [`play`] lets time pass
+//! and people act, [`timeline`] watches and tells, [`expect`] compares. The controller does not know that it is
+//! simulated: it gets a client, a clock and an engine, and runs guests in place.
+//! Nothing here reads a clock or draws a random number, and nothing here decides what Kargo or a policy decides.
+
+pub mod disturb;
+pub mod expect;
+pub mod kargo;
+pub mod names;
+pub mod people;
+pub mod play;
+pub mod scenario;
+pub mod stage_set;
+pub mod timeline;
+
+pub use expect::Difference;
+pub use play::{PlayError, Played, Setup, play};
+pub use scenario::{Problem, Scenario};
+pub use timeline::Entry;

@@ -1,0 +1,255 @@
+//! The timeline: what an onlooker of the cluster would write down.
+//!
+//! In: watches on the objects of Kargo and of Refloat. Out: [`Entry`]s: when, who, what. It shows what stands in objects,
+//! never what the controller or the model think.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::names::FreightNames;
+
+/// One line of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Milliseconds since the scenario began.
+    pub at_milliseconds: u64,
+    /// Who: `alice`, `kargo`, `refloat`.
+    pub who: String,
+    /// What.
+    pub what: String,
+}
+
+/// Collects entries. Clones write into the same timeline.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    began: Instant,
+    entries: Arc<Mutex<Vec<Entry>>>,
+}
+
+impl Recorder {
+    /// A timeline that begins now.
+    pub fn new() -> Self {
+        Self { began: Instant::now(), entries: Arc::default() }
+    }
+
+    /// Writes an entry.
+    pub fn note(&self, who: impl Into<String>, what: impl Into<String>) {
+        let at = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let entry = Entry { at_milliseconds: at, who: who.into(), what: what.into() };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    }
+
+    /// How long it has gone on.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Everything so far.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Kinds that are watched: group, version, kind.
+const WATCHED: [(&str, &str, &str); 6] = [
+    ("kargo.akuity.io", "v1alpha1", "Freight"),
+    ("kargo.akuity.io", "v1alpha1", "Promotion"),
+    ("kargo.akuity.io", "v1alpha1", "Stage"),
+    ("refloat.dev", "v1alpha1", "Incident"),
+    ("refloat.dev", "v1alpha1", "DecisionRecord"),
+    ("", "v1", "Event"),
+];
+
+/// Watches a Project and writes down what changes, until the future is dropped. What is there already is no news.
+pub async fn watch(client: Client, project: &str, names: &FreightNames, recorder: &Recorder) {
+    let streams = WATCHED.map(|(group, version, kind)| {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), project, &resource);
+        watcher(api, watcher::Config::default()).default_backoff().map(move |event| (kind, event)).boxed()
+    });
+    let mut events = futures::stream::select_all(streams);
+    let mut onlooker = Onlooker { names, recorder, known: BTreeMap::new() };
+    while let Some((kind, event)) = events.next().await {
+        match event {
+            Ok(watcher::Event::InitApply(object)) => drop(onlooker.remember(kind, &object)),
+            Ok(watcher::Event::Apply(object)) => onlooker.see(kind, &object),
+            Ok(watcher::Event::Init | watcher::Event::InitDone | watcher::Event::Delete(_)) | Err(_) => {}
+        }
+    }
+}
+
+struct Onlooker<'a> {
+    names: &'a FreightNames,
+    recorder: &'a Recorder,
+    known: BTreeMap<(&'static str, String), Value>,
+}
+
+impl Onlooker<'_> {
+    fn remember(&mut self, kind: &'static str, object: &DynamicObject) -> Option<Value> {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let value = serde_json::to_value(object).unwrap_or_default();
+        self.known.insert((kind, name), value)
+    }
+
+    fn see(&mut self, kind: &'static str, object: &DynamicObject) {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let old = self.remember(kind, object).unwrap_or_default();
+        let new = self.known.get(&(kind, name.clone())).cloned().unwrap_or_default();
+        let entries = match kind {
+            "Freight" => self.freight(&old, &new),
+            "Promotion" => self.promotion(&old, &new),
+            "Stage" => stage(&old, &new),
+            "Incident" => incident(&old, &new),
+            "DecisionRecord" => decision(&old, &new),
+            _ => message(&old, &new),
+        };
+        for (who, what) in entries {
+            self.recorder.note(who, self.names.plain(&what));
+        }
+    }
+
+    fn freight(&self, old: &Value, new: &Value) -> Vec<(String, String)> {
+        if !old.is_null() {
+            return Vec::new();
+        }
+        let who = text(new, "/origin/name").to_owned();
+        vec![(who, format!("Freight `{}` appears", self.names.alias(text(new, "/metadata/name"))))]
+    }
+
+    fn promotion(&self, old: &Value, new: &Value) -> Vec<(String, String)> {
+        let mut entries = Vec::new();
+        let (stage, freight) = (text(new, "/spec/stage"), self.names.alias(text(new, "/spec/freight")));
+        if old.is_null() {
+            let what = match text(new, "/metadata/labels/refloat.dev~1kind") {
+                "rollback" => format!("rolls `{stage}` back to `{freight}`"),
+                "" => format!("promotes `{freight}` to `{stage}`"),
+                kind => format!("promotes `{freight}` to `{stage}` ({kind})"),
+            };
+            entries.push((actor(text(new, "/metadata/annotations/kargo.akuity.io~1create-actor")), what));
+        }
+        let phase = text(new, "/status/phase");
+        let is_news = phase != text(old, "/status/phase");
+        if is_news && matches!(phase, "Succeeded" | "Failed" | "Errored" | "Aborted") {
+            let why = first_line(text(new, "/status/message"));
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            entries.push(("kargo".to_owned(), format!("the Promotion of `{freight}` to `{stage}` {phase}{why}")));
+        }
+        entries
+    }
+}
+
+fn stage(old: &Value, new: &Value) -> Vec<(String, String)> {
+    let name = text(new, "/metadata/name");
+    let mut entries = Vec::new();
+    let verification = "/status/freightHistory/0/verificationHistory/0";
+    let (phase, id) = (text(new, &format!("{verification}/phase")), text(new, &format!("{verification}/id")));
+    let is_news = phase != text(old, &format!("{verification}/phase"))
+        || id != text(old, &format!("{verification}/id"));
+    let has_run = !text(new, &format!("{verification}/analysisRun/name")).is_empty();
+    let is_over = matches!(phase, "Successful" | "Failed" | "Error" | "Inconclusive" | "Aborted");
+    if is_news && is_over && has_run {
+        let items = new.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
+        let freight: Vec<&str> =
+            items.into_iter().flat_map(|items| items.values()).map(|item| text(item, "/name")).collect();
+        let why = first_line(text(new, &format!("{verification}/message")));
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let what = format!("verification of `{}` in `{name}`: {phase}{why}", freight.join("` with `"));
+        entries.push(("kargo".to_owned(), what));
+    }
+    let held = |stage: &Value| {
+        let holds = stage.pointer("/status/autoPromotionHolds").and_then(Value::as_object);
+        holds.is_some_and(|holds| !holds.is_empty())
+    };
+    match (held(old), held(new)) {
+        (false, true) => {
+            entries.push(("kargo".to_owned(), format!("auto-promotion to `{name}` is on hold")));
+        }
+        (true, false) => {
+            entries.push(("kargo".to_owned(), format!("auto-promotion to `{name}` goes on")));
+        }
+        (false, false) | (true, true) => {}
+    }
+    let health = text(new, "/status/health/status");
+    if health == "Unhealthy" && health != text(old, "/status/health/status") {
+        entries.push(("kargo".to_owned(), format!("Stage `{name}` is Unhealthy")));
+    }
+    entries
+}
+
+fn incident(old: &Value, new: &Value) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    if old.is_null() {
+        let (stage, trigger) = (text(new, "/spec/failure/stage"), text(new, "/spec/failure/trigger"));
+        entries.push(("refloat".to_owned(), format!("opens an incident of `{stage}`: {trigger}")));
+    }
+    if let (Some(closed), None) = (new.pointer("/status/closed"), old.pointer("/status/closed")) {
+        let reason = match text(closed, "/reason") {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
+        let what = format!(
+            "closes the incident: {}{reason}: {}",
+            text(closed, "/resolution"),
+            text(closed, "/message")
+        );
+        entries.push(("refloat".to_owned(), what));
+    }
+    entries
+}
+
+fn decision(old: &Value, new: &Value) -> Vec<(String, String)> {
+    let explanation = text(new, "/spec/explanation");
+    if !old.is_null() || explanation.is_empty() {
+        return Vec::new();
+    }
+    vec![("refloat".to_owned(), format!("the policy says: {explanation}"))]
+}
+
+/// What Refloat says in Events; that an incident ended is told by the incident.
+fn message(old: &Value, new: &Value) -> Vec<(String, String)> {
+    let reason = text(new, "/reason");
+    let is_ours = text(new, "/source/component") == "refloat";
+    if !is_ours || !old.is_null() || reason.starts_with("Incident") {
+        return Vec::new();
+    }
+    vec![("refloat".to_owned(), format!("{reason}: {}", text(new, "/message")))]
+}
+
+/// Who, for people: `kubernetes:alice` is alice, the Project's account is Refloat, nobody is Kargo itself.
+fn actor(actor: &str) -> String {
+    match actor.strip_prefix("kubernetes:").unwrap_or(actor) {
+        "" => "kargo".to_owned(),
+        account if account.starts_with("system:serviceaccount:") => "refloat".to_owned(),
+        person => person.to_owned(),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    policy_core::explain::line(text.lines().next().unwrap_or_default())
+}
+
+pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
