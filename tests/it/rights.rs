@@ -115,7 +115,9 @@ async fn a_projects_own_module_is_not_used_without_the_platforms_word() -> Outco
         message.contains("/chain/0/module") && message.contains("does not let this Project bring modules"),
         "{message}"
     );
-    let events = play.events().await?;
-    assert!(events.iter().any(|(reason, _)| reason == "ProjectModulesForbidden"), "{events:#?}");
-    Ok(())
+    // The Event follows the condition.
+    policy_tests::until("an Event says it, too", || async {
+        Ok(play.events().await?.iter().any(|(reason, _)| reason == "ProjectModulesForbidden"))
+    })
+    .await
 }
