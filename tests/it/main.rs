@@ -16,6 +16,7 @@ mod apiserver_smoke;
 mod controller;
 mod crash;
 mod crds;
+mod guests;
 mod kargo_model;
 mod kargo_stand_in;
 mod people;

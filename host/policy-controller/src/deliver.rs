@@ -84,7 +84,8 @@ pub async fn when_due(
         }
         Checked::End(ending) => return close(host, key, case, &scene.stage, ending).await.map(Some),
     };
-    deliver(host, key, case, scene, delivery(case, scene, pending, &writes, None)).await
+    let planned = delivery(case, scene, pending, &writes, None);
+    deliver(host, key, case, scene, planned).await
 }
 
 /// Rehearses, claims and sends.

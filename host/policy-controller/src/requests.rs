@@ -7,6 +7,7 @@
 //! (kargo-live.md 0.1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request};
 use kube::Client;
@@ -18,6 +19,10 @@ use serde_json::Value;
 
 use crate::metrics::Metrics;
 use crate::queue::StageKey;
+
+/// How long an answer is waited for. The API server gives up a create after 5 s; a connection that went dead would hold a
+/// handler for the client's own five minutes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Sends requests.
 #[derive(Clone)]
@@ -238,7 +243,10 @@ impl Requests {
             request = request.header("impersonate-user", user);
         }
         let request = request.body(body).map_err(|source| error(kube::Error::HttpError(source)))?;
-        self.client.request(request).await.map_err(error)
+        match tokio::time::timeout(ANSWER_WITHIN, self.client.request(request)).await {
+            Ok(answer) => answer.map_err(error),
+            Err(elapsed) => Err(error(kube::Error::Service(Box::new(elapsed)))),
+        }
     }
 }
 

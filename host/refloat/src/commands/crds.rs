@@ -50,5 +50,5 @@ fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
     }
     let help =
         "names have lower-case letters, digits, `-` and `.`, and begin and end with a letter or a digit";
-    Err(CannotRun::new(format!("`{name}` is no name for a {what}"), help))
+    Err(CannotRun::new(format!("`{name}` cannot be the name of the {what}"), help))
 }

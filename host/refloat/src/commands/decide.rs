@@ -101,7 +101,10 @@ fn human(decided: &Decided) -> String {
         }
     }
     let names: Vec<&str> = decided.modules.iter().map(|answered| answered.module.as_str()).collect();
-    layout.gap();
-    layout.paragraph(&explain::end(&names, &decided.end));
+    // A fault stands above with its entry, and once more in the error that follows.
+    if !matches!(decided.end, End::Fault { .. }) {
+        layout.gap();
+        layout.paragraph(&explain::end(&names, &decided.end));
+    }
     layout.into_text()
 }
