@@ -12,9 +12,11 @@
 
 mod acceptance;
 mod apiserver_smoke;
+mod classify;
 mod controller;
 mod crash;
 mod crds;
+mod hints;
 mod kargo_model;
 mod kargo_stand_in;
 mod policies;
