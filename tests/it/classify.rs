@@ -247,3 +247,79 @@ fn rows_name_files_and_kinds_that_kargo_has() -> anyhow::Result<()> {
     anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
+
+/// Objects with anything anywhere: fields of the wrong type, of a newer Kargo, of hostile sizes.
+#[test]
+fn mutilated_promotions_are_read_or_refused() -> anyhow::Result<()> {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
+    let folder = data().join("captures/kargo-1.11.2/a");
+    let captured: Vec<Value> =
+        ["hint-compose-output", "task-failure-hint", "retry-threshold-3", "abort-running"]
+            .iter()
+            .map(|name| {
+                Ok(serde_saphyr::from_str(&std::fs::read_to_string(
+                    folder.join(name).join("promotion.yaml"),
+                )?)?)
+            })
+            .collect::<anyhow::Result<_>>()?;
+    let anything = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,40}".prop_map(Value::from),
+        Just(Value::from("[kargo-hint ".repeat(2_000))),
+        Just(Value::from("step \"a\": ".repeat(5_000))),
+        Just(Value::from("9999-99-99T99:99:99Z")),
+        Just(serde_json::json!({ "a": [1, { "b": null }] })),
+        Just(serde_json::json!([[], {}, null])),
+    ];
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), anything), 1..4);
+    let strategy = (prop::sample::select(captured), changes);
+    let n_read = std::cell::Cell::new(0);
+    TestRunner::default().run(&strategy, |(mut object, changes)| {
+        for (place, value) in changes {
+            let pointers = pointers(&object);
+            if let Some(old) = object.pointer_mut(&pointers[place.index(pointers.len())]) {
+                *old = value;
+            }
+        }
+        let read = kargo::from_value(&object).ok();
+        let read = read.and_then(|read| convert::promotion(&read, &convert::Reading::default()).ok());
+        if let Some(promotion) = read {
+            n_read.set(n_read.get() + 1);
+            let hints = hints::examine(&promotion);
+            let got = classify::promotion(&promotion, &hints.accepted);
+            prop_assert!(got.confidence_percent <= 100 && got.text.len() <= 2 * 1024);
+            prop_assert!(
+                hints.accepted.iter().all(|hint| hint.retry_after_seconds.unwrap_or(0) <= 14 * 86_400)
+            );
+        }
+        Ok(())
+    })?;
+    anyhow::ensure!(n_read.get() > 20, "only {} objects could be read: nothing was tried", n_read.get());
+    Ok(())
+}
+
+/// JSON Pointers to everything below an object's first level.
+fn pointers(object: &Value) -> Vec<String> {
+    let mut open = vec![(String::new(), object)];
+    let mut pointers = Vec::new();
+    while let Some((at, value)) = open.pop() {
+        if !at.is_empty() {
+            pointers.push(at.clone());
+        }
+        match value {
+            Value::Object(members) => {
+                let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+                open.extend(members.iter().map(|(key, value)| (format!("{at}/{}", escaped(key)), value)));
+            }
+            Value::Array(list) => {
+                open.extend(list.iter().enumerate().map(|(index, value)| (format!("{at}/{index}"), value)));
+            }
+            _ => {}
+        }
+    }
+    pointers
+}

@@ -115,11 +115,15 @@ fn classify_case(case: &Value) -> anyhow::Result<Value> {
     Ok(actual)
 }
 
-/// `promotion` -> accepted and refused hints.
+/// `promotion`, perhaps `trust` -> accepted and refused hints.
 fn hints_case(case: &Value) -> anyhow::Result<Value> {
     let promotion = objects(case, "promotion")?;
     let promotion = promotion_snapshot(promotion.first().context("no `promotion`")?)?;
-    let found = hints::examine(&promotion);
+    let trusted: Vec<String> = match case.get("trust") {
+        Some(trusted) => serde_json::from_value(trusted.clone())?,
+        None => Vec::new(),
+    };
+    let found = hints::examine_trusting(&promotion, &trusted);
     Ok(json!({ "accepted": found.accepted, "refused": found.refused }))
 }
 

@@ -152,3 +152,6 @@ fn of_members(
     let hint = fields::hint(&pairs, failed.finished.or(promotion.finished))?;
     Ok(StepHint { step: about.unwrap_or_else(|| failed.alias.clone()), channel: "output".to_owned(), ..hint })
 }
+
+#[cfg(test)]
+mod tests;
