@@ -13,10 +13,12 @@
 mod acceptance;
 mod api_script;
 mod apiserver_smoke;
+mod classify;
 mod controller;
 mod crash;
 mod crds;
 mod guests;
+mod hints;
 mod kargo_model;
 mod kargo_stand_in;
 mod people;

@@ -18,6 +18,7 @@ pub mod cases;
 pub mod cli;
 pub mod core_case;
 pub mod crds;
+pub mod go_errors;
 pub mod guard_case;
 #[cfg(test)]
 mod guard_properties;

@@ -158,6 +158,7 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
         max_age_seconds: pauses.max_age,
         channels: body.channels.iter().map(|channel| channel.name.clone()).collect(),
         capture_outputs: body.capture_outputs.clone(),
+        trust_envelopes: body.trust_envelopes.clone(),
     }
 }
 

@@ -1,23 +1,20 @@
 //! What kind of failure it is, whether repeating may help, who is to blame, and what has been changed already.
 //!
 //! In: a terminal Promotion with its hints, or a verification with its AnalysisRun. Out: a [`Classification`] that
-//! names the rule that decided. Rules are data ([`rules`], [`generic`]); Kargo's own Failed and Errored are not
-//! used, because neither says whether a failure is permanent. What no rule knows is `unknown`, never a guess.
+//! names the row that decided. Rows are data ([`catalogue`]); Kargo's own Failed and Errored are not used, because
+//! neither says whether a failure is permanent. What no row knows is `unknown`, never a guess.
 
+pub mod catalogue;
 mod effect;
-pub mod generic;
-pub mod rules;
 pub mod unwrap;
 mod verification;
 
 use crate::detect::first_failed_step;
 use crate::failure::{Class, Classification, Effect, FaultDomain, Retryability, StepHint};
-use crate::redact;
 use crate::snapshot::{PromotionPhase, PromotionSnapshot, StepSnapshot};
+use crate::{hints, redact};
 
-use generic::Generic;
-use rules::{Reading, Rule, Verdict};
-use unwrap::Unwrapped;
+use catalogue::{Catalogue, Found, Verdict, fault_of, retryability_of};
 
 pub use verification::verification;
 
@@ -37,6 +34,15 @@ const SURE: u8 = 80;
 /// one may come from a clean-up. Without such a step the Promotion's message decides. Hints make the answer
 /// stricter, never milder.
 pub fn promotion(promotion: &PromotionSnapshot, hints: &[StepHint]) -> Classification {
+    promotion_by(Catalogue::built_in(), promotion, hints)
+}
+
+/// [`promotion`] by another catalogue than the built-in one.
+pub fn promotion_by(
+    catalogue: &Catalogue,
+    promotion: &PromotionSnapshot,
+    hints: &[StepHint],
+) -> Classification {
     if promotion.phase == Some(PromotionPhase::Aborted) {
         return found("E12", user_abort(), &promotion.message, effect::of(promotion, None));
     }
@@ -45,8 +51,11 @@ pub fn promotion(promotion: &PromotionSnapshot, hints: &[StepHint]) -> Classific
         return Classification { step: failed.map(|step| step.alias.clone()), ..stalled(promotion) };
     }
     let mut classification = match failed {
-        Some(step) => of_step(promotion, step),
-        None => Classification { effect: effect::of(promotion, None), ..text(None, &promotion.message) },
+        Some(step) => of_step(catalogue, promotion, step),
+        None => Classification {
+            effect: effect::of(promotion, None),
+            ..text_by(catalogue, None, &promotion.message)
+        },
     };
     let kind = failed.map(|step| step.kind.as_str());
     for hint in hints {
@@ -55,8 +64,8 @@ pub fn promotion(promotion: &PromotionSnapshot, hints: &[StepHint]) -> Classific
     classification
 }
 
-fn of_step(promotion: &PromotionSnapshot, step: &StepSnapshot) -> Classification {
-    let mut classification = text(Some(&step.kind), &step.message);
+fn of_step(catalogue: &Catalogue, promotion: &PromotionSnapshot, step: &StepSnapshot) -> Classification {
+    let mut classification = text_by(catalogue, Some(&step.kind), &step.message);
     let by_rule = classification.effect;
     let by_steps = effect::of(promotion, Some((step, classification.class)));
     classification.effect = if by_rule == Effect::Unknown { by_steps } else { by_rule };
@@ -67,67 +76,44 @@ fn of_step(promotion: &PromotionSnapshot, step: &StepSnapshot) -> Classification
 /// Classifies one message, as a step or a Promotion carries it, by text alone. `effect` is `unknown` unless the text
 /// itself tells.
 pub fn text(step_kind: Option<&str>, message: &str) -> Classification {
+    text_by(Catalogue::built_in(), step_kind, message)
+}
+
+/// [`text`] by another catalogue than the built-in one.
+pub fn text_by(catalogue: &Catalogue, step_kind: Option<&str>, message: &str) -> Classification {
     let whole = redact::text(message);
     let cut = ends(&whole);
     let unwrapped = unwrap::step_message(&cut);
-    let Some(rule) = rules::find(step_kind, &unwrapped) else {
-        return match generic::find(step_kind, unwrapped.text) {
-            Some(Generic { id, verdict }) => found(id, **verdict, unwrapped.text, Effect::Unknown),
-            None => Classification { text: kept(unwrapped.text), ..Classification::unknown() },
-        };
+    let Some(Found { rule, verdict, effect }) = catalogue.find(step_kind, &unwrapped) else {
+        return Classification { text: kept(unwrapped.text), ..Classification::unknown() };
     };
-    let (id, verdict) = decide(rule, step_kind, &unwrapped);
-    let (id, verdict) = own_word(rule, message).unwrap_or((id, verdict));
-    found(&id, verdict, unwrapped.text, rule.effect)
+    let (rule, verdict) = own_word(&rule, message).unwrap_or((rule, verdict));
+    found(&rule, verdict, unwrapped.text, effect)
+}
+
+/// The step kind under which the catalogue has what Kargo says about a Stage's health.
+const HEALTH: &str = "stage-health";
+
+/// Classifies what Kargo says about the health of a Stage whose last Promotion succeeded. The Freight is deployed by
+/// then, so the effect is complete.
+pub fn health(issue: &str) -> Classification {
+    Classification { effect: Effect::Complete, ..text(Some(HEALTH), issue) }
 }
 
 /// A `fail` step says no more than its message, so an envelope in it is what the row says, not a hint about it.
-fn own_word(rule: &Rule, message: &str) -> Option<(String, Verdict)> {
-    if rule.id != "X1" {
+fn own_word(rule: &str, message: &str) -> Option<(String, Verdict)> {
+    if rule != "X1" {
         return None;
     }
-    let hint = crate::hints::in_message("fail", message)?;
+    let hint = hints::in_message("fail", message)?;
     let class = hint.class?;
     let verdict = Verdict {
         class,
-        retry: hint.retry.unwrap_or_else(|| by_class(class)),
+        retry: hint.retry.unwrap_or_else(|| retryability_of(class)),
         fault: fault_of(class),
         confidence: 75,
     };
     Some(("X1h".to_owned(), verdict))
-}
-
-/// Who is to blame for a class when nothing else is said.
-fn fault_of(class: Class) -> FaultDomain {
-    match class {
-        Class::Transient | Class::Conflict | Class::MergeConflict | Class::Quota | Class::Timeout => {
-            FaultDomain::Environment
-        }
-        Class::Auth | Class::Config | Class::NotFound | Class::PolicyDenied => FaultDomain::Configuration,
-        Class::HumanRejected | Class::HumanTimeout | Class::UserAbort => FaultDomain::Human,
-        Class::Capability | Class::Internal => FaultDomain::Platform,
-        // A step may raise suspicion against the Freight; it proves nothing.
-        Class::Artifact
-        | Class::DeployFailed
-        | Class::Unhealthy
-        | Class::VerificationFailed
-        | Class::VerificationInconclusive
-        | Class::VerificationError
-        | Class::UnhealthyAfterSuccess
-        | Class::Stalled
-        | Class::RollbackFailed
-        | Class::Unknown => FaultDomain::Unknown,
-    }
-}
-
-fn decide(rule: &Rule, step_kind: Option<&str>, unwrapped: &Unwrapped<'_>) -> (String, Verdict) {
-    match &rule.reading {
-        Reading::Is(verdict) => (rule.id.to_owned(), *verdict),
-        Reading::Nested(otherwise) => match generic::find(step_kind, unwrapped.text) {
-            Some(Generic { id, verdict }) => (format!("{}/{id}", rule.id), **verdict),
-            None => (rule.id.to_owned(), *otherwise),
-        },
-    }
 }
 
 fn found(rule: &str, verdict: Verdict, text: &str, effect: Effect) -> Classification {
@@ -149,6 +135,16 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
     if let Some(retry) = hint.retry {
         classification.retryability = classification.retryability.max(retry);
     }
+    for (key, value) in &hint.extra {
+        match key.as_str() {
+            "fault" => clear_freight(classification, value),
+            "effect" => classification.effect = more_of(classification.effect, value),
+            "idempotent" if value == "false" => {
+                classification.retryability = classification.retryability.max(Retryability::NeedsChange);
+            }
+            _ => {}
+        }
+    }
     let is_unknown_kind = kind.is_some_and(|kind| !unwrap::is_built_in(kind));
     if let Some(class) = hint.class
         && (classification.confidence_percent < SURE || is_unknown_kind)
@@ -156,7 +152,7 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
     {
         // The step's word for the class never makes repeating more likely than the rules do.
         classification.class = class;
-        let implied = by_class(class);
+        let implied = retryability_of(class);
         if implied >= Retryability::NeedsChange {
             classification.retryability = classification.retryability.max(implied);
         }
@@ -164,28 +160,21 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
     }
 }
 
-/// What a class means for repeating when nothing else is said.
-fn by_class(class: Class) -> Retryability {
-    match class {
-        Class::Transient | Class::Quota | Class::Timeout => Retryability::AfterDelay,
-        Class::Conflict | Class::MergeConflict | Class::Stalled => Retryability::WholeOnly,
-        Class::Auth
-        | Class::Config
-        | Class::NotFound
-        | Class::Artifact
-        | Class::PolicyDenied
-        | Class::Capability => Retryability::NeedsChange,
-        Class::DeployFailed
-        | Class::Unhealthy
-        | Class::VerificationFailed
-        | Class::UnhealthyAfterSuccess
-        | Class::HumanRejected
-        | Class::HumanTimeout
-        | Class::UserAbort
-        | Class::RollbackFailed => Retryability::Never,
-        Class::VerificationInconclusive | Class::VerificationError | Class::Internal | Class::Unknown => {
-            Retryability::Unknown
-        }
+/// A step may take the blame off the Freight, which forbids a rollback. It cannot put it there: that would be a reason
+/// for one.
+fn clear_freight(classification: &mut Classification, said: &str) {
+    let is_open = matches!(classification.fault_domain, FaultDomain::Freight | FaultDomain::Unknown);
+    let said = hints::fault(said).filter(|fault| *fault != FaultDomain::Freight);
+    if let Some(fault) = said.filter(|_| is_open) {
+        classification.fault_domain = fault;
+    }
+}
+
+/// A step knows what it had changed; that nothing was, is for the steps before it to say.
+fn more_of(known: Effect, said: &str) -> Effect {
+    match (known, hints::effect(said)) {
+        (Effect::None | Effect::Unknown, Some(said @ (Effect::Partial | Effect::Complete))) => said,
+        (known, _) => known,
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! In: a Promotion. Out: checked and clamped [`StepHint`]s, most trusted first, and for every bad one a
 //! [`RefusedHint`] that says why. A hint is data from an untrusted source: it may only narrow what is allowed, and
-//! nothing here lets it do more. Two channels: the output of a `failure-hint` step, and an envelope in the text of
-//! the step that failed.
+//! nothing here lets it do more. Three channels, the most trusted first: the output of a `failure-hint` step, the
+//! member `hint` in the output of the step that failed, and an envelope in its text.
 
 mod envelope;
 mod fields;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::detect::first_failed_step;
 use crate::failure::StepHint;
@@ -16,6 +16,7 @@ use crate::redact;
 use crate::snapshot::{PromotionSnapshot, StepSnapshot};
 
 pub use envelope::unquote;
+pub(crate) use fields::{effect, fault};
 
 /// A hint that says nothing, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -44,17 +45,31 @@ pub fn read(promotion: &PromotionSnapshot) -> Vec<StepHint> {
     examine(promotion).accepted
 }
 
+/// [`read`], hearing envelopes also in texts that quote others, of the steps with these aliases.
+pub fn read_trusting(promotion: &PromotionSnapshot, trusted: &[String]) -> Vec<StepHint> {
+    examine_trusting(promotion, trusted).accepted
+}
+
 /// All hints of a failed Promotion, the refused ones with their reasons.
 pub fn examine(promotion: &PromotionSnapshot) -> Found {
+    examine_trusting(promotion, &[])
+}
+
+/// [`examine`], hearing envelopes also in texts that quote others, of the steps with these aliases.
+pub fn examine_trusting(promotion: &PromotionSnapshot, trusted: &[String]) -> Found {
     let mut found = Found::default();
     let Some(failed) = first_failed_step(promotion) else { return found };
     for step in promotion.steps.iter().filter(|step| is_hint_step(&step.alias)) {
         if let Some(output) = &step.output {
-            let hint = of_output(output, promotion, failed);
+            let hint = members(output).and_then(|members| of_members(members, promotion, failed));
             found.add(hint, &step.alias, "output");
         }
     }
-    for outcome in envelope::read(failed) {
+    if let Some(hint) = failed.output.as_deref().and_then(own_member) {
+        found.add(of_members(hint, promotion, failed), &failed.alias, "output");
+    }
+    let is_trusted = trusted.contains(&failed.alias);
+    for outcome in envelope::read(failed, is_trusted) {
         let hint = outcome.and_then(|pairs| fields::hint(&pairs, failed.finished.or(promotion.finished)));
         let is_good = hint.is_ok();
         let hint =
@@ -70,7 +85,7 @@ pub fn examine(promotion: &PromotionSnapshot) -> Found {
 /// The first good envelope in one message: for `fail` steps it is the author's own word for the failure.
 pub(crate) fn in_message(kind: &str, message: &str) -> Option<StepHint> {
     let step = StepSnapshot { kind: kind.to_owned(), message: message.to_owned(), ..StepSnapshot::default() };
-    envelope::read(&step).into_iter().flatten().find_map(|pairs| fields::hint(&pairs, None).ok())
+    envelope::read(&step, false).into_iter().flatten().find_map(|pairs| fields::hint(&pairs, None).ok())
 }
 
 impl Found {
@@ -94,12 +109,32 @@ fn is_hint_step(alias: &str) -> bool {
 /// Longest output that is read.
 const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 
-fn of_output(output: &str, promotion: &PromotionSnapshot, failed: &StepSnapshot) -> Result<StepHint, String> {
+fn members(output: &str) -> Result<Map<String, Value>, String> {
     if output.len() > MAX_OUTPUT_BYTES {
         return Err(format!("the output is longer than {MAX_OUTPUT_BYTES} bytes"));
     }
     let value: Value = serde_json::from_str(output).map_err(|_| "the output is no JSON".to_owned())?;
     let Value::Object(members) = value else { return Err("the output is no object".to_owned()) };
+    Ok(members)
+}
+
+/// `hint` in the output of a step that failed: Kargo keeps outputs whatever the status
+/// (`pkg/promotion/local_orchestrator.go`, v1.11.2).
+fn own_member(output: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(output).ok()? {
+        Value::Object(mut members) => match members.remove("hint")? {
+            Value::Object(hint) => Some(hint),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn of_members(
+    members: Map<String, Value>,
+    promotion: &PromotionSnapshot,
+    failed: &StepSnapshot,
+) -> Result<StepHint, String> {
     let mut pairs = Vec::new();
     let mut about = None;
     for (key, member) in members {
@@ -117,3 +152,6 @@ fn of_output(output: &str, promotion: &PromotionSnapshot, failed: &StepSnapshot)
     let hint = fields::hint(&pairs, failed.finished.or(promotion.finished))?;
     Ok(StepHint { step: about.unwrap_or_else(|| failed.alias.clone()), channel: "output".to_owned(), ..hint })
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,9 @@ pub struct Rules {
     pub channels: Vec<String>,
     /// Aliases whose step outputs may enter the context. `failure-hint` always may.
     pub capture_outputs: Vec<String>,
+    /// Aliases of steps whose texts may quote envelopes. Those of other steps are heard only in the author's own words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trust_envelopes: Vec<String>,
 }
 
 impl Rules {
@@ -73,6 +76,7 @@ impl Default for Rules {
             max_age_seconds: 1_200,
             channels: Vec::new(),
             capture_outputs: Vec::new(),
+            trust_envelopes: Vec::new(),
         }
     }
 }

@@ -183,6 +183,9 @@ pub(crate) struct ClassifyArgs {
     /// The kind of step (`uses`) that a plain text comes from, such as `git-push`
     #[arg(long, value_name = "KIND")]
     pub(crate) step_kind: Option<String>,
+    /// A file of rules that are tried before the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<Place>,
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,

@@ -5,7 +5,8 @@
 
 use policy_core::chain::{End, Word};
 use policy_core::decision::Decision;
-use policy_core::failure::{Classification, Failure, StepHint};
+use policy_core::failure::{Class, Classification, Effect, Failure, FaultDomain, Retryability, StepHint};
+use policy_core::hints::{Found, RefusedHint};
 use policy_core::manifest::Manifest;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,18 +15,54 @@ use crate::args::Output;
 use crate::exit::CannotRun;
 use crate::printer::Printer;
 
-/// What `classify` says.
+/// What `classify` says. The first seven are null when nothing failed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Classified {
+    /// What kind of failure.
+    pub(crate) class: Option<Class>,
+    /// Whether the same thing may work again.
+    pub(crate) retryability: Option<Retryability>,
+    /// Who or what is to blame.
+    pub(crate) fault_domain: Option<FaultDomain>,
+    /// What had been changed already.
+    pub(crate) effect: Option<Effect>,
+    /// The row that decided, or `unknown`.
+    pub(crate) rule: Option<String>,
+    /// How sure, 0 to 100.
+    pub(crate) confidence: Option<u8>,
+    /// Alias of the step that failed first; null for plain texts as well.
+    pub(crate) step: Option<String>,
+    /// The text that was read, unwrapped and redacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
     /// The failure, when a Promotion was given and it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<Failure>,
-    /// How it is read; absent when nothing failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) classification: Option<Classification>,
     /// What steps say about their failures.
     pub(crate) hints: Vec<StepHint>,
+    /// What they say that is not heard, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) refused_hints: Vec<RefusedHint>,
+}
+
+impl Classified {
+    pub(crate) fn new(failure: Option<Failure>, read: Option<Classification>, hints: Found) -> Self {
+        let read = read.as_ref();
+        Self {
+            class: read.map(|read| read.class),
+            retryability: read.map(|read| read.retryability),
+            fault_domain: read.map(|read| read.fault_domain),
+            effect: read.map(|read| read.effect),
+            rule: read.map(|read| read.rule.clone()),
+            confidence: read.map(|read| read.confidence_percent),
+            step: read.and_then(|read| read.step.clone()),
+            text: read.map(|read| read.text.clone()),
+            failure,
+            hints: hints.accepted,
+            refused_hints: hints.refused,
+        }
+    }
 }
 
 /// Writes `document` for machines, or asks `human` for sentences.

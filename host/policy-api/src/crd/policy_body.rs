@@ -89,6 +89,11 @@ pub struct PolicyBody {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
     pub capture_outputs: Vec<String>,
+    /// Aliases of steps whose texts are trusted to hold hints even where they quote commits, pull requests or servers.
+    /// A hint only ever makes Refloat more careful.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
+    pub trust_envelopes: Vec<String>,
     /// What to do when a module gives no usable answer. Nothing is ever written to Kargo then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_guest_fault: Option<OnGuestFault>,

@@ -125,7 +125,8 @@ impl<'a> World<'a> {
 
 /// Builds the context. The same world gives the same context, byte for byte.
 pub fn context(world: &World<'_>) -> Context {
-    let hints = world.promotion().map(hints::read).unwrap_or_default();
+    let heard = |promotion| hints::read_trusting(promotion, &world.rules.trust_envelopes);
+    let hints = world.promotion().map(heard).unwrap_or_default();
     let mut context = Context {
         now_unix_seconds: world.now,
         seed: world.seed,

@@ -47,7 +47,7 @@ fn one(unwrapped: Unwrapped<'_>) -> Option<Unwrapped<'_>> {
 }
 
 /// Step kinds that open-source Kargo v1.11.2 registers.
-const BUILT_IN: [&str; 37] = [
+pub const BUILT_IN: [&str; 34] = [
     "argocd-update",
     "argocd-wait",
     "compose-output",
@@ -64,7 +64,6 @@ const BUILT_IN: [&str; 37] = [
     "git-tag",
     "git-wait-for-pr",
     "github-push",
-    "hcl-update",
     "helm-template",
     "helm-update-chart",
     "http",
@@ -77,14 +76,12 @@ const BUILT_IN: [&str; 37] = [
     "oci-push",
     "set-freight-alias",
     "set-metadata",
-    "tar",
     "toml-parse",
     "toml-update",
     "untar",
     "yaml-merge",
     "yaml-parse",
     "yaml-update",
-    "git-overwrite",
 ];
 
 /// Whether a step kind comes with Kargo itself, so that its messages are known.

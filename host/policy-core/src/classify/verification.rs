@@ -7,8 +7,7 @@ use crate::failure::{Class, Classification, Effect, FaultDomain, Retryability};
 use crate::redact;
 use crate::snapshot::{AnalysisRunSnapshot, VerificationPhase, VerificationSnapshot};
 
-use super::generic;
-use super::rules::Verdict;
+use super::catalogue::{Catalogue, Verdict};
 
 /// Classifies a verification. Its Freight is deployed already, so the effect is always complete.
 ///
@@ -61,7 +60,7 @@ fn of_error(message: &str, has_run: bool, run: Option<&AnalysisRunSnapshot>) -> 
     let is_of_kargo =
         ["error creating AnalysisRun", "error getting AnalysisRun", "error terminating AnalysisRun"];
     if is_of_kargo.iter().any(|prefix| message.starts_with(prefix)) {
-        let nested = generic::find(None, message).map(|generic| *generic.verdict);
+        let nested = Catalogue::built_in().quoted(message);
         let otherwise =
             verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Platform, 60);
         return ("V4", nested.unwrap_or(otherwise));

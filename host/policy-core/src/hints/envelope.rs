@@ -22,11 +22,13 @@ static VALID: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 const OPENING: &str = "[kargo-hint ";
 
-pub(super) fn read(step: &StepSnapshot) -> Vec<Envelope> {
+/// The envelopes of the step; `is_trusted` when its text counts as the author's own, whatever it quotes.
+pub(super) fn read(step: &StepSnapshot, is_trusted: bool) -> Vec<Envelope> {
     let text = unwrap::step_message(&step.message).text;
     let own = match step.kind.as_str() {
         "fail" => Some(text.strip_prefix("failed: ").unwrap_or(text).to_owned()),
-        "http" => own_text_of_http(text),
+        "http" => own_text_of_http(text).or_else(|| is_trusted.then(|| text.to_owned())),
+        _ if is_trusted => Some(text.to_owned()),
         kind if unwrap::is_built_in(kind) => None,
         _ => Some(text.to_owned()),
     };

@@ -3,7 +3,7 @@
 //! In: key and value pairs of either channel. Out: a [`StepHint`], or what is wrong with it. One bad field makes the
 //! whole hint bad: a hint that was misread might say less than its author meant.
 
-use crate::failure::{Class, Retryability, StepHint};
+use crate::failure::{Class, Effect, FaultDomain, Retryability, StepHint};
 use crate::redact;
 use crate::rules::Rules;
 use crate::time::{Timestamp, parse_duration};
@@ -12,6 +12,8 @@ const MAX_REASON: usize = 63;
 const MAX_SCOPE_KEY: usize = 128;
 const MAX_EXTRA: usize = 16;
 const MAX_EXTRA_VALUE: usize = 256;
+const MAX_DOMAIN: usize = 253;
+const MAX_SUGGESTIONS: usize = 3;
 
 /// Reads the pairs. `at` is when the step failed: a `retry-after` that is a date counts from there.
 ///
@@ -19,7 +21,11 @@ const MAX_EXTRA_VALUE: usize = 256;
 /// What is wrong, for the record.
 pub(super) fn hint(pairs: &[(String, String)], at: Option<Timestamp>) -> Result<StepHint, String> {
     let mut hint = StepHint::default();
+    let mut has_checked = false;
     for (key, value) in pairs {
+        if is_checked(key, value)? {
+            has_checked = true;
+        }
         match key.as_str() {
             "v" if value == "1" => {}
             "v" => return Err(format!("version `{value}` is not known")),
@@ -37,7 +43,39 @@ pub(super) fn hint(pairs: &[(String, String)], at: Option<Timestamp>) -> Result<
         }
     }
     let says_nothing = StepHint { extra: Vec::new(), ..hint.clone() } == StepHint::default();
-    if says_nothing { Err("no field that means anything".to_owned()) } else { Ok(hint) }
+    if says_nothing && !has_checked { Err("no field that means anything".to_owned()) } else { Ok(hint) }
+}
+
+/// Whether the key is one that has a meaning and travels as it is, for want of a field of its own.
+///
+/// # Errors
+/// When its value is none that it can have.
+fn is_checked(key: &str, value: &str) -> Result<bool, String> {
+    let is_good = match key {
+        "fault" => fault(value).is_some(),
+        "effect" => effect(value).is_some(),
+        "idempotent" => matches!(value, "true" | "false"),
+        "domain" => value.len() <= MAX_DOMAIN,
+        "suggest" => value.split('+').count() <= MAX_SUGGESTIONS && value.split('+').all(is_suggestion),
+        _ => return Ok(false),
+    };
+    if is_good { Ok(true) } else { Err(wrong(key, value)) }
+}
+
+/// A fault domain by its word.
+pub(crate) fn fault(value: &str) -> Option<FaultDomain> {
+    serde_json::from_value(serde_json::Value::String(value.to_owned())).ok()
+}
+
+/// An effect by its word; a step cannot say that it does not know.
+pub(crate) fn effect(value: &str) -> Option<Effect> {
+    let effect = serde_json::from_value(serde_json::Value::String(value.to_owned())).ok();
+    effect.filter(|effect| *effect != Effect::Unknown)
+}
+
+fn is_suggestion(word: &str) -> bool {
+    let plain = ["retry", "rollback", "reverify", "request-approval", "fix-forward", "notify"];
+    plain.contains(&word) || word.strip_prefix("run-recovery:").is_some_and(|name| !name.is_empty())
 }
 
 /// `retryAfter` as `retry-after`: outputs are YAML, where people write camel case.

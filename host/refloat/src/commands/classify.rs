@@ -1,29 +1,48 @@
 //! `refloat classify FILE`: what kind of failure a Promotion or a step's message is.
 //!
-//! In: a Promotion as YAML or JSON, or plain text. Out: class, how sure, by which rule, and what steps hinted.
-//! The same functions as in the controller; nothing is looked up in a cluster.
+//! In: a Promotion as YAML or JSON, or plain text, and perhaps a file of rules. Out: class, how sure, by which rule,
+//! and what steps hinted. The same functions as in the controller; nothing is looked up in a cluster.
 
+use std::borrow::Cow;
+
+use policy_core::classify::catalogue::Catalogue;
+use policy_core::failure::Classification;
+use policy_core::hints::Found;
 use policy_core::{classify, detect, explain, hints};
 
 use crate::args::ClassifyArgs;
 use crate::exit::{CannotRun, Ended, Exit};
-use crate::input;
+use crate::input::{self, Place};
 use crate::layout::Layout;
 use crate::objects::Objects;
 use crate::output::{self, Classified};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
+    let catalogue = catalogue(args.rules.as_ref())?;
     let text = input::text(&args.file)?;
     let name = args.file.name();
-    let classified = if is_object(&text) {
-        of_promotion(&text, &name, args)?
+    let (classified, read) = if is_object(&text) {
+        of_promotion(&catalogue, &text, &name, args)?
     } else {
-        let read = classify::text(args.step_kind.as_deref(), text.trim_end());
-        Classified { failure: None, classification: Some(read), hints: Vec::new() }
+        let read = classify::text_by(&catalogue, args.step_kind.as_deref(), text.trim_end());
+        (Classified::new(None, Some(read.clone()), Found::default()), Some(read))
     };
-    output::show(args.output, &classified, printer, human)?;
+    output::show(args.output, &classified, printer, |classified| human(classified, read.as_ref()))?;
     Ok(Exit::AsExpected)
+}
+
+/// The built-in rules, after those of the file.
+fn catalogue(rules: Option<&Place>) -> Result<Cow<'static, Catalogue>, CannotRun> {
+    let built_in = Catalogue::built_in();
+    let Some(place) = rules else { return Ok(Cow::Borrowed(built_in)) };
+    let text = input::text(place)?;
+    built_in.with(&text).map(Cow::Owned).map_err(|bad| {
+        CannotRun::new(
+            format!("`{}` is no file of rules: {bad}", place.name()),
+            "docs/classification.md says what a rule looks like",
+        )
+    })
 }
 
 /// A message of a step never begins like a Kubernetes object; everything else is a message.
@@ -34,7 +53,12 @@ fn is_object(text: &str) -> bool {
         || text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"))
 }
 
-fn of_promotion(text: &str, name: &str, args: &ClassifyArgs) -> Result<Classified, CannotRun> {
+fn of_promotion(
+    catalogue: &Catalogue,
+    text: &str,
+    name: &str,
+    args: &ClassifyArgs,
+) -> Result<(Classified, Option<Classification>), CannotRun> {
     if args.step_kind.is_some() {
         let help = "leave `--step-kind` out: a Promotion says the kinds of its steps";
         return Err(CannotRun::new(
@@ -48,18 +72,18 @@ fn of_promotion(text: &str, name: &str, args: &ClassifyArgs) -> Result<Classifie
         let line = format!("`{name}` holds {n} Promotions, exactly one is needed");
         return Err(CannotRun::new(line, "`kubectl get promotion NAME -o yaml` prints one"));
     };
-    let hints = hints::read(promotion);
+    let hints = hints::examine(promotion);
     let failure = detect::promotion(promotion);
-    let classification = failure.is_some().then(|| classify::promotion(promotion, &hints));
-    Ok(Classified { failure, classification, hints })
+    let read = failure.is_some().then(|| classify::promotion_by(catalogue, promotion, &hints.accepted));
+    Ok((Classified::new(failure, read.clone(), hints), read))
 }
 
-fn human(classified: &Classified) -> String {
+fn human(classified: &Classified, read: Option<&Classification>) -> String {
     let mut layout = Layout::default();
     if let Some(failure) = &classified.failure {
         layout.paragraph(&explain::failure(failure));
     }
-    match &classified.classification {
+    match read {
         Some(read) => {
             layout.labelled("class", &explain::classification(read));
             if !read.text.is_empty() {
@@ -69,5 +93,10 @@ fn human(classified: &Classified) -> String {
         None => layout.paragraph("nothing failed: this Promotion is no failure that a policy is asked about"),
     }
     layout.list("hint", classified.hints.iter().map(super::hint));
+    let refused = classified.refused_hints.iter();
+    layout.list(
+        "not heard",
+        refused.map(|hint| format!("step `{}` by {}: {}", hint.step, hint.channel, hint.because)),
+    );
     layout.into_text()
 }

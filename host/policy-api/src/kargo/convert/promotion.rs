@@ -8,7 +8,7 @@ use kube::core::ObjectMeta;
 use policy_core::context::ActorKind;
 use policy_core::name::{FreightName, Origin, ProjectName, PromotionName, StageName};
 use policy_core::snapshot::{PromotionPhase, PromotionSnapshot, StepSnapshot};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ConvertError, Identity, MAX_OUTPUT_BYTES, Reading, annotation, created, identity, is_ignored, origin,
@@ -160,13 +160,16 @@ fn step_snapshot(
     }
 }
 
-/// The output of one step as JSON text, when it may be captured and is not larger than the contract allows.
+/// The output of one step as JSON text, when it may be captured and is not larger than the contract allows. Of every
+/// other step, what it says as `hint` and nothing else.
 fn output(alias: &str, status: &PromotionStatus, reading: &Reading<'_>) -> Option<String> {
     let is_hint = alias == "failure-hint" || alias.ends_with("::failure-hint");
-    if !is_hint && !reading.capture.iter().any(|captured| captured == alias) {
-        return None;
-    }
-    let text = status.state.as_ref()?.get(alias)?.to_string();
+    let output = status.state.as_ref()?.get(alias)?;
+    let text = if is_hint || reading.capture.iter().any(|captured| captured == alias) {
+        output.to_string()
+    } else {
+        json!({ "hint": output.get("hint")? }).to_string()
+    };
     (text.len() <= MAX_OUTPUT_BYTES).then_some(text)
 }
 

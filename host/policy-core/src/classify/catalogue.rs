@@ -1,0 +1,339 @@
+//! The catalogue: what each text that a failed step can carry means.
+//!
+//! In: the kind of step and its unwrapped message. Out: the row that decides. Rows are data, in the files of the
+//! folder beside this one, one folder per Kargo minor, and in files that a platform team adds ([`Catalogue::with`]).
+//! Two lists, each tried from its top: rows on Kargo's own words say where it happened and often why; where they do
+//! not, nested rows read what Kargo only passed on. Never looks at Kargo's Failed and Errored.
+
+mod document;
+mod quoted;
+mod status;
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::unwrap::Unwrapped;
+use crate::failure::{Class, Effect, FaultDomain, Retryability};
+
+pub use document::BadRules;
+
+/// The Kargo minor whose texts the built-in rows were read from and tested on.
+pub const KARGO: &str = "v1.11";
+
+/// In the order in which they are tried.
+const BUILT_IN: [(&str, &str); 10] = [
+    ("engine.yaml", include_str!("catalogue/v1_11/engine.yaml")),
+    ("git.yaml", include_str!("catalogue/v1_11/git.yaml")),
+    ("pull-requests.yaml", include_str!("catalogue/v1_11/pull-requests.yaml")),
+    ("argocd.yaml", include_str!("catalogue/v1_11/argocd.yaml")),
+    ("http.yaml", include_str!("catalogue/v1_11/http.yaml")),
+    ("registry.yaml", include_str!("catalogue/v1_11/registry.yaml")),
+    ("charts.yaml", include_str!("catalogue/v1_11/charts.yaml")),
+    ("files.yaml", include_str!("catalogue/v1_11/files.yaml")),
+    ("objects.yaml", include_str!("catalogue/v1_11/objects.yaml")),
+    ("nested.yaml", include_str!("catalogue/v1_11/nested.yaml")),
+];
+
+/// Class, retryability, fault domain, and how sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What kind of failure.
+    pub class: Class,
+    /// Whether repeating may help.
+    pub retry: Retryability,
+    /// Who or what is to blame.
+    pub fault: FaultDomain,
+    /// 0 to 100.
+    pub confidence: u8,
+}
+
+/// One text and what it means. All conditions that are given have to hold.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name in records.
+    pub id: String,
+    /// The file of Kargo that writes the text; `-` or nothing for texts that Kargo passes on.
+    pub source: String,
+    /// Step kinds that it applies to; empty means all.
+    pub steps: Vec<String>,
+    begins: Option<Regex>,
+    text: Option<Regex>,
+    without: Option<Regex>,
+    status: Vec<(u16, u16)>,
+    repeated: bool,
+    answered: Answered,
+    /// What it means.
+    pub verdict: Verdict,
+    /// What the text itself says about changes outside; `Unknown` when it says nothing.
+    pub effect: Effect,
+}
+
+/// Who says what a row means.
+#[derive(Clone, Copy, Debug)]
+enum Answered {
+    /// The row.
+    Here,
+    /// The nested rows, and the row when they say nothing. `here` is who is to blame where they blame the
+    /// environment: Kargo's own API server is no foreign one.
+    ByNested { here: Option<FaultDomain> },
+}
+
+/// What a text was found to mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The row, or both rows joined by `/`.
+    pub(super) rule: String,
+    /// What they say.
+    pub(super) verdict: Verdict,
+    /// What the text says about changes outside.
+    pub(super) effect: Effect,
+}
+
+/// All rows, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    rows: Vec<Row>,
+    nested: Vec<Row>,
+}
+
+static SHARED: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read_built_in().unwrap_or_default());
+
+impl Catalogue {
+    /// What this host knows by itself.
+    pub fn built_in() -> &'static Self {
+        &SHARED
+    }
+
+    /// A catalogue that knows nothing is a safe one: everything is unknown. A test makes sure that it never happens.
+    fn read_built_in() -> Result<Self, BadRules> {
+        let mut all = Self::default();
+        for (_, text) in BUILT_IN {
+            let (rows, nested) = document::read(text)?;
+            all.rows.extend(rows);
+            all.nested.extend(nested);
+        }
+        Ok(all)
+    }
+
+    /// The catalogue with a file of rules before its own, so that they are tried first.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with its line; an id that exists already counts as wrong.
+    pub fn with(&self, text: &str) -> Result<Self, BadRules> {
+        let (mut rows, mut nested) = document::read(text)?;
+        let mut ids: BTreeSet<&str> = self.ids().collect();
+        for row in rows.iter().chain(&nested) {
+            if !ids.insert(&row.id) {
+                let named = |line: &str| line.contains("id:") && line.contains(&row.id);
+                let last = text.lines().enumerate().filter(|(_, line)| named(line)).last();
+                let line = last.map_or(1, |(number, _)| number as u64 + 1);
+                return Err(BadRules { line, problem: format!("there is a row `{}` already", row.id) });
+            }
+        }
+        rows.extend(self.rows.iter().cloned());
+        nested.extend(self.nested.iter().cloned());
+        Ok(Self { rows, nested })
+    }
+
+    /// All rows, those on Kargo's own words first.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().chain(&self.nested)
+    }
+
+    /// Ids of all rows.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.rows().map(|row| row.id.as_str())
+    }
+
+    /// What a message means; `None` when no row knows it.
+    ///
+    /// Nested rows do not see the words of the row that asks them: `error determining if pull request already
+    /// exists: ` is no duplicate.
+    pub(super) fn find(&self, step_kind: Option<&str>, message: &Unwrapped<'_>) -> Option<Found> {
+        let status = status::find(message.text);
+        let asked = Asked { step_kind, text: message.text, attempts: message.attempts, status };
+        let row = self.rows.iter().find(|row| row.matches(&asked));
+        let found = |rule: String, verdict, row: &Row| Found { rule, verdict, effect: row.effect };
+        let here = match row {
+            Some(row) => match row.answered {
+                Answered::Here => return Some(found(row.id.clone(), row.verdict, row)),
+                Answered::ByNested { here } => here,
+            },
+            None => None,
+        };
+        let rest = row.map_or(message.text, |row| row.behind(message.text));
+        let nested = self.nested_row(step_kind, rest, message.attempts);
+        match (row, nested) {
+            (Some(row), Some(nested)) => {
+                let verdict = nested.verdict.at(here);
+                Some(found(format!("{}/{}", row.id, nested.id), verdict, row))
+            }
+            (Some(row), None) | (None, Some(row)) => Some(found(row.id.clone(), row.verdict, row)),
+            (None, None) => None,
+        }
+    }
+
+    fn nested_row(&self, step_kind: Option<&str>, text: &str, attempts: Option<u32>) -> Option<&Row> {
+        let text = &quoted::words(text);
+        let asked = Asked { step_kind, text, attempts, status: status::find(text) };
+        self.nested.iter().find(|row| row.matches(&asked))
+    }
+
+    /// What a text means that somebody else than a step passed on, by the nested rows alone.
+    pub(super) fn quoted(&self, text: &str) -> Option<Verdict> {
+        self.nested_row(None, text, None).map(|row| row.verdict)
+    }
+
+    /// The row that is about texts of Kargo that begin like this one, whatever it says about them and however often
+    /// the step was tried. For the test that holds Kargo's source against the rows.
+    pub fn claims(&self, step_kind: Option<&str>, text: &str) -> Option<&str> {
+        let asked = Asked { step_kind, text, attempts: Some(2), status: None };
+        self.rows.iter().find(|row| row.matches(&asked)).map(|row| row.id.as_str())
+    }
+}
+
+impl Verdict {
+    /// The verdict where the environment is `here`: a lost race stays one.
+    fn at(self, here: Option<FaultDomain>) -> Self {
+        match here {
+            Some(fault) if self.fault == FaultDomain::Environment && self.class != Class::Conflict => {
+                Self { fault, ..self }
+            }
+            Some(_) | None => self,
+        }
+    }
+}
+
+/// What the rows are asked about.
+struct Asked<'a> {
+    step_kind: Option<&'a str>,
+    text: &'a str,
+    attempts: Option<u32>,
+    status: Option<u16>,
+}
+
+impl Row {
+    fn matches(&self, asked: &Asked<'_>) -> bool {
+        let text = asked.text;
+        let found = |pattern: &Option<Regex>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
+        let of_kind = self.steps.is_empty()
+            || asked.step_kind.is_some_and(|kind| self.steps.iter().any(|step| step == kind));
+        let often_enough = !self.repeated || asked.attempts.is_some_and(|attempts| attempts > 1);
+        let in_range = |status: u16| self.status.iter().any(|(low, high)| (*low..=*high).contains(&status));
+        of_kind
+            && often_enough
+            && (self.status.is_empty() || asked.status.is_some_and(in_range))
+            && found(&self.begins)
+            && found(&self.text)
+            && self.without.as_ref().is_none_or(|pattern| !pattern.is_match(text))
+    }
+
+    /// What stands behind the words that the row begins with.
+    fn behind<'a>(&self, text: &'a str) -> &'a str {
+        let end = self.begins.as_ref().and_then(|begins| begins.find(text)).map_or(0, |found| found.end());
+        text.get(end..).unwrap_or(text)
+    }
+}
+
+/// What a class means for repeating when nothing else is said.
+pub(super) fn retryability_of(class: Class) -> Retryability {
+    match class {
+        Class::Transient | Class::Quota | Class::Timeout => Retryability::AfterDelay,
+        Class::Conflict | Class::MergeConflict | Class::Stalled => Retryability::WholeOnly,
+        Class::Auth
+        | Class::Config
+        | Class::NotFound
+        | Class::Artifact
+        | Class::PolicyDenied
+        | Class::Capability => Retryability::NeedsChange,
+        Class::DeployFailed
+        | Class::Unhealthy
+        | Class::VerificationFailed
+        | Class::UnhealthyAfterSuccess
+        | Class::HumanRejected
+        | Class::HumanTimeout
+        | Class::UserAbort
+        | Class::RollbackFailed => Retryability::Never,
+        Class::VerificationInconclusive | Class::VerificationError | Class::Internal | Class::Unknown => {
+            Retryability::Unknown
+        }
+    }
+}
+
+/// Who is to blame for a class when nothing else is said.
+pub(super) fn fault_of(class: Class) -> FaultDomain {
+    match class {
+        Class::Transient | Class::Conflict | Class::MergeConflict | Class::Quota | Class::Timeout => {
+            FaultDomain::Environment
+        }
+        Class::Auth | Class::Config | Class::NotFound | Class::PolicyDenied => FaultDomain::Configuration,
+        Class::HumanRejected | Class::HumanTimeout | Class::UserAbort => FaultDomain::Human,
+        Class::Capability | Class::Internal => FaultDomain::Platform,
+        // A step may raise suspicion against the Freight; it proves nothing.
+        Class::Artifact
+        | Class::DeployFailed
+        | Class::Unhealthy
+        | Class::VerificationFailed
+        | Class::VerificationInconclusive
+        | Class::VerificationError
+        | Class::UnhealthyAfterSuccess
+        | Class::Stalled
+        | Class::RollbackFailed
+        | Class::Unknown => FaultDomain::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_can_be_read() {
+        for (name, text) in BUILT_IN {
+            assert_eq!(document::read(text).map(|_| ()), Ok(()), "{name}");
+        }
+        let mut ids = BTreeSet::new();
+        for row in Catalogue::built_in().rows() {
+            assert!(ids.insert(&row.id), "{} twice", row.id);
+        }
+        assert!(ids.len() > 150, "only {}", ids.len());
+        let rows = Catalogue::built_in().rows.iter();
+        let without_source: Vec<_> = rows.filter(|row| row.source.is_empty()).map(|row| &row.id).collect();
+        assert!(without_source.is_empty(), "{without_source:?}");
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_their_line() {
+        for (text, line, problem) in [
+            ("rows:\n- id: T1\n  text: ['a(']\n  class: config", 3, "bad pattern"),
+            ("rows:\n- id: T1\n  text: [a]\n  class: nonsense", 4, "nonsense"),
+            ("rows:\n- id: T1\n  words: [a]\n  class: config", 3, "words"),
+            ("rows:\n- id: T1\n  class: config", 2, "matches everything"),
+            ("rows:\n- id: T1\n  text: [a]", 2, "says nothing"),
+            ("rows:\n- id: G7\n  text: [a]\n  class: config", 2, "already"),
+            ("rows:\n- id: a b\n  text: [a]\n  class: config", 2, "`id`"),
+            ("rows:\n- id: T1\n  status: [4o4]\n  class: config", 3, "`status`"),
+            ("rows:\n- id: T1\n  text: [a]\n  class: config\n  confidence: 101", 5, "at most 100"),
+            ("nested:\n- id: T1\n  text: [a]\n  nested: true", 2, "nested"),
+            ("rows: [", 1, ""),
+            ("- a", 1, ""),
+        ] {
+            let refused = Catalogue::built_in().with(text).map(|_| ()).expect_err(text);
+            assert_eq!(refused.line, line, "{text}: {refused}");
+            assert!(refused.problem.contains(problem), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn added_rows_come_first() {
+        let text = "rows:\n- id: T1\n  steps: [acme-deploy]\n  text: ['canary score \\d+ is below']\n  \
+                    class: verification-failed\n  faultDomain: freight";
+        let catalogue = Catalogue::built_in().with(text).expect("a good file");
+        let message = Unwrapped { text: "canary score 61 is below 75", attempts: None, is_terminal: false };
+        let found = catalogue.find(Some("acme-deploy"), &message).expect("a row");
+        assert_eq!((found.rule.as_str(), found.verdict.fault), ("T1", FaultDomain::Freight));
+        assert_eq!(catalogue.find(Some("http"), &message), None);
+    }
+}
