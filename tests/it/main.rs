@@ -24,4 +24,5 @@ mod kargo_stand_in;
 mod people;
 mod policies;
 mod rights;
+mod simulate;
 mod tidy;

@@ -72,6 +72,9 @@ impl Default for Recorder {
     }
 }
 
+/// Characters of an entry.
+const LONGEST: usize = 200;
+
 /// Kinds that are watched: group, version, kind.
 const WATCHED: [(&str, &str, &str); 6] = [
     ("kargo.akuity.io", "v1alpha1", "Freight"),
@@ -126,7 +129,7 @@ impl Onlooker<'_> {
             _ => message(&old, &new),
         };
         for (who, what) in entries {
-            self.recorder.note(who, self.names.plain(&what));
+            self.recorder.note(who, short(&self.names.plain(&what)));
         }
     }
 
@@ -152,7 +155,7 @@ impl Onlooker<'_> {
         let phase = text(new, "/status/phase");
         let is_news = phase != text(old, "/status/phase");
         if is_news && matches!(phase, "Succeeded" | "Failed" | "Errored" | "Aborted") {
-            let why = first_line(text(new, "/status/message"));
+            let why = cause(text(new, "/status/message"));
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             entries.push(("kargo".to_owned(), format!("the Promotion of `{freight}` to `{stage}` {phase}{why}")));
         }
@@ -162,22 +165,7 @@ impl Onlooker<'_> {
 
 fn stage(old: &Value, new: &Value) -> Vec<(String, String)> {
     let name = text(new, "/metadata/name");
-    let mut entries = Vec::new();
-    let verification = "/status/freightHistory/0/verificationHistory/0";
-    let (phase, id) = (text(new, &format!("{verification}/phase")), text(new, &format!("{verification}/id")));
-    let is_news = phase != text(old, &format!("{verification}/phase"))
-        || id != text(old, &format!("{verification}/id"));
-    let has_run = !text(new, &format!("{verification}/analysisRun/name")).is_empty();
-    let is_over = matches!(phase, "Successful" | "Failed" | "Error" | "Inconclusive" | "Aborted");
-    if is_news && is_over && has_run {
-        let items = new.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
-        let freight: Vec<&str> =
-            items.into_iter().flat_map(|items| items.values()).map(|item| text(item, "/name")).collect();
-        let why = first_line(text(new, &format!("{verification}/message")));
-        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        let what = format!("verification of `{}` in `{name}`: {phase}{why}", freight.join("` with `"));
-        entries.push(("kargo".to_owned(), what));
-    }
+    let mut entries: Vec<_> = verification(old, new).into_iter().collect();
     let held = |stage: &Value| {
         let holds = stage.pointer("/status/autoPromotionHolds").and_then(Value::as_object);
         holds.is_some_and(|holds| !holds.is_empty())
@@ -196,6 +184,26 @@ fn stage(old: &Value, new: &Value) -> Vec<(String, String)> {
         entries.push(("kargo".to_owned(), format!("Stage `{name}` is Unhealthy")));
     }
     entries
+}
+
+/// How the newest verification of what the Stage holds ended, if that is news.
+fn verification(old: &Value, new: &Value) -> Option<(String, String)> {
+    let name = text(new, "/metadata/name");
+    let verification = "/status/freightHistory/0/verificationHistory/0";
+    let (phase, id) = (text(new, &format!("{verification}/phase")), text(new, &format!("{verification}/id")));
+    let is_news = phase != text(old, &format!("{verification}/phase"))
+        || id != text(old, &format!("{verification}/id"));
+    let has_run = !text(new, &format!("{verification}/analysisRun/name")).is_empty();
+    let is_over = matches!(phase, "Successful" | "Failed" | "Error" | "Inconclusive" | "Aborted");
+    (is_news && is_over && has_run).then(|| {
+        let items = new.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
+        let freight: Vec<&str> =
+            items.into_iter().flat_map(|items| items.values()).map(|item| text(item, "/name")).collect();
+        let why = first_line(text(new, &format!("{verification}/message")));
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let what = format!("verification of `{}` in `{name}`: {phase}{why}", freight.join("` with `"));
+        ("kargo".to_owned(), what)
+    })
 }
 
 fn incident(old: &Value, new: &Value) -> Vec<(String, String)> {
@@ -237,6 +245,13 @@ fn message(old: &Value, new: &Value) -> Vec<(String, String)> {
     vec![("refloat".to_owned(), format!("{reason}: {}", text(new, "/message")))]
 }
 
+/// What went wrong, without what Kargo's engine wraps around it.
+fn cause(message: &str) -> String {
+    let line = first_line(message);
+    let unwrapped = line.split_once("error running step ").map_or(line.as_str(), |(_, cause)| cause);
+    unwrapped.to_owned()
+}
+
 /// Who, for people: `kubernetes:alice` is alice, the Project's account is Refloat, nobody is Kargo itself.
 fn actor(actor: &str) -> String {
     match actor.strip_prefix("kubernetes:").unwrap_or(actor) {
@@ -244,6 +259,17 @@ fn actor(actor: &str) -> String {
         account if account.starts_with("system:serviceaccount:") => "refloat".to_owned(),
         person => person.to_owned(),
     }
+}
+
+/// Cut at a word: the timeline is read like a story, and the whole text stands in the object.
+fn short(text: &str) -> String {
+    let mut length = 0;
+    let words = text.split_whitespace().take_while(|word| {
+        length += word.chars().count() + 1;
+        length <= LONGEST
+    });
+    let kept = words.collect::<Vec<_>>().join(" ");
+    if kept.len() < text.trim_end().len() { format!("{kept} ...") } else { kept }
 }
 
 fn first_line(text: &str) -> String {

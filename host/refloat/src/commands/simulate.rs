@@ -124,7 +124,7 @@ fn human(scenario: &Scenario, seed: u64, played: &Played) -> String {
 pub(super) fn story(played: &Played, layout: &mut Layout) {
     for entry in &played.timeline {
         let at = clock(entry.at_milliseconds);
-        layout.labelled(&at, &format!("{} {}", entry.who, entry.what));
+        layout.labelled(&at, &format!("{}: {}", entry.who, entry.what));
     }
 }
 
