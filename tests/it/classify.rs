@@ -230,6 +230,28 @@ fn every_error_of_kargo_is_claimed_or_listed() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The rules in docs/classification.md.
+#[test]
+fn the_example_of_a_rule_file_is_a_good_one() -> anyhow::Result<()> {
+    let page = std::fs::read_to_string(binaries::repository().join("docs/classification.md"))?;
+    let (_, behind) = page.split_once("<!-- rules -->\n```yaml\n").context("no example")?;
+    let (rules, _) = behind.split_once("```").context("the example does not end")?;
+    let catalogue = Catalogue::built_in().with(rules)?;
+    for (kind, text, rule) in [
+        ("acme-deploy", "canary score 61 is below 75", "acme-canary"),
+        ("acme-deploy", "no: change freeze until Monday", "acme-freeze"),
+        (
+            "git-clone",
+            "error cloning https://git.example.com/x: git.acme.example.com is being upgraded",
+            "G2/acme-git-upgrade",
+        ),
+    ] {
+        let got = classify::text_by(&catalogue, Some(kind), text);
+        anyhow::ensure!(got.rule == rule, "`{text}` is read by {}", got.rule);
+    }
+    Ok(())
+}
+
 #[test]
 fn rows_name_files_and_kinds_that_kargo_has() -> anyhow::Result<()> {
     let module = kargo_module()?;
@@ -238,6 +260,10 @@ fn rows_name_files_and_kinds_that_kargo_has() -> anyhow::Result<()> {
         if !row.source.is_empty() && row.source != "-" && !module.join(&row.source).is_file() {
             problems.push(format!("{}: Kargo has no `{}`", row.id, row.source));
         }
+    }
+    let minor = format!("kargo@{}.", policy_core::classify::catalogue::KARGO);
+    if !module.to_string_lossy().contains(&minor) {
+        problems.push(format!("the rows are of {minor}x, the module is {}", module.display()));
     }
     let theirs = go_errors::step_kinds(&module)?;
     let ours: BTreeSet<String> = unwrap::BUILT_IN.iter().map(|kind| (*kind).to_owned()).collect();

@@ -58,6 +58,7 @@ pub struct Row {
     pub source: String,
     /// Step kinds that it applies to; empty means all.
     pub steps: Vec<String>,
+    line: u64,
     begins: Option<Regex>,
     text: Option<Regex>,
     without: Option<Regex>,
@@ -126,10 +127,8 @@ impl Catalogue {
         let mut ids: BTreeSet<&str> = self.ids().collect();
         for row in rows.iter().chain(&nested) {
             if !ids.insert(&row.id) {
-                let named = |line: &str| line.contains("id:") && line.contains(&row.id);
-                let last = text.lines().enumerate().filter(|(_, line)| named(line)).last();
-                let line = last.map_or(1, |(number, _)| number as u64 + 1);
-                return Err(BadRules { line, problem: format!("there is a row `{}` already", row.id) });
+                let problem = format!("there is a row `{}` already", row.id);
+                return Err(BadRules { line: row.line, problem });
             }
         }
         rows.extend(self.rows.iter().cloned());
@@ -187,10 +186,12 @@ impl Catalogue {
     }
 
     /// The row that is about texts of Kargo that begin like this one, whatever it says about them and however often
-    /// the step was tried. For the test that holds Kargo's source against the rows.
+    /// the step was tried. Rows about all texts of a step kind claim none. For the test that holds Kargo's source
+    /// against the rows.
     pub fn claims(&self, step_kind: Option<&str>, text: &str) -> Option<&str> {
         let asked = Asked { step_kind, text, attempts: Some(2), status: None };
-        self.rows.iter().find(|row| row.matches(&asked)).map(|row| row.id.as_str())
+        let mut rows = self.rows.iter().filter(|row| row.begins.is_some() || row.text.is_some());
+        rows.find(|row| row.matches(&asked)).map(|row| row.id.as_str())
     }
 }
 

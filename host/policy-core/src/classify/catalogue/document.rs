@@ -146,6 +146,7 @@ fn row(document: Spanned<RowDocument>) -> Result<Row, BadRules> {
         status: document.status.iter().map(range).collect::<Result<_, _>>()?,
         repeated: document.attempts == Some(Attempts::Several),
         answered: if document.nested { Answered::ByNested { here: document.here } } else { Answered::Here },
+        line: document.id.referenced.line(),
         id: document.id.value,
         source: document.source,
         steps: document.steps,
