@@ -115,7 +115,7 @@ impl Compiler {
                 Err(LoadError::Compile { because: String::from_utf8_lossy(&message).into_owned() })
             }
             Ok(_) => Err(self.death(status, &complaint)),
-            Err(_) => Err(LoadError::CompileTimeout { seconds: self.limits.wall_seconds }),
+            Err(_) => Err(LoadError::CompileUnfinished { seconds: self.limits.wall_seconds }),
         }
     }
 

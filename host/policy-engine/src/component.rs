@@ -23,6 +23,8 @@ const FUNCTIONS: u64 = 200_000;
 const BODY_BYTES: u64 = 1 << 20;
 /// Locals of one function. Compile time grows with locals times blocks.
 const LOCALS: u64 = 20_000;
+/// Imports of one component. The runtimes of CPython and JavaScript drag in some 25.
+const IMPORTS: usize = 200;
 /// Declarations of types, imports and exports of one component.
 const DECLARATIONS: u64 = 100_000;
 
@@ -184,6 +186,8 @@ impl Walk {
             Payload::ComponentImportSection(section) => self.component_imports(section),
             Payload::ComponentExportSection(section) => self.component_exports(section),
             Payload::ComponentTypeSection(section) => self.declare(section.count()),
+            Payload::CoreTypeSection(section) => self.declare(section.count()),
+            Payload::ComponentCanonicalSection(section) => self.declare(section.count()),
             Payload::TypeSection(section) => self.declare(section.count()),
             Payload::ImportSection(section) => self.declare(section.count()),
             Payload::ExportSection(section) => self.declare(section.count()),
@@ -230,7 +234,7 @@ impl Walk {
                 self.imports.push(import.name.name.to_owned());
             }
         }
-        Ok(())
+        bound("imports", imports::amount(self.imports.len()), imports::amount(IMPORTS))
     }
 
     fn component_exports(

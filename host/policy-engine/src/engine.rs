@@ -169,22 +169,31 @@ pub(crate) fn ticks(wall: Duration) -> u64 {
 /// Lets a bounded number of calls in at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    free: Mutex<u32>,
+    places: Mutex<Places>,
     changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Places {
+    free: u32,
+    /// Calls that wait for a place. Nobody is woken while there are none: that is a system call for each decision.
+    waiting: u32,
 }
 
 impl Gate {
     pub(crate) fn new(places: u32) -> Self {
-        Self { free: Mutex::new(places.max(1)), changed: Condvar::new() }
+        Self { places: Mutex::new(Places { free: places.max(1), waiting: 0 }), changed: Condvar::new() }
     }
 
     /// Waits for a place, which is given back when the pass is dropped. Each call ends by fuel, so this ends.
     pub(crate) fn enter(&self) -> Pass<'_> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free == 0 {
-            free = self.changed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        while places.free == 0 {
+            places.waiting += 1;
+            places = self.changed.wait(places).unwrap_or_else(PoisonError::into_inner);
+            places.waiting -= 1;
         }
-        *free -= 1;
+        places.free -= 1;
         Pass(self)
     }
 }
@@ -195,7 +204,10 @@ pub(crate) struct Pass<'a>(&'a Gate);
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.changed.notify_one();
+        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.free += 1;
+        if places.waiting > 0 {
+            self.0.changed.notify_one();
+        }
     }
 }

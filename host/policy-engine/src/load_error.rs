@@ -86,8 +86,14 @@ pub enum LoadError {
         because: String,
     },
     /// The compiler took too long.
-    #[error("compiling the component takes longer than {seconds} s")]
+    #[error("compiling the component takes longer than {seconds} s of processor time")]
     CompileTimeout {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The compiler was still at it by the clock on the wall: a busy machine, or a component that is too much for it.
+    #[error("compiling the component did not end within {seconds} s")]
+    CompileUnfinished {
         /// The limit.
         seconds: u64,
     },
@@ -108,6 +114,8 @@ pub enum LoadError {
     Describe {
         /// The fault's message.
         because: String,
+        /// Whether it would end so again. False when it was the wall clock that ended it.
+        reproducible: bool,
     },
     /// `describe` answered something that is no manifest.
     #[error("the policy's manifest is not acceptable: {because}")]
@@ -145,14 +153,20 @@ impl LoadError {
             Self::CompileTimeout { .. } | Self::CompileMemory { .. } => {
                 "split very large functions, or leave out what is not needed".to_owned()
             }
+            Self::CompileUnfinished { .. } => "try again when the machine has less to do".to_owned(),
             Self::Compiler { .. } => "this is no fault of the policy; see the host's log".to_owned(),
             Self::Describe { .. } => "`describe` must not depend on anything".to_owned(),
             Self::Manifest { .. } => "see `manifest` in the contract, `wit/v0.1/policy.wit`".to_owned(),
         }
     }
 
-    /// Whether the host's machine is to blame, so that trying again may help.
+    /// Whether the host's machine may be to blame, so that trying again may help.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Compiler { .. })
+        matches!(
+            self,
+            Self::Compiler { .. }
+                | Self::CompileUnfinished { .. }
+                | Self::Describe { reproducible: false, .. }
+        )
     }
 }

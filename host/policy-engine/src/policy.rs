@@ -118,7 +118,10 @@ impl Engine {
         let described = binding.describe(&self.inner.runtime);
         let manifest = described.result.map_err(|fault| match fault.kind {
             GuestFaultKind::ContractViolation => LoadError::Manifest { because: fault.message },
-            kind => LoadError::Describe { because: format!("{}: {}", kind.text(), fault.message) },
+            kind => LoadError::Describe {
+                because: format!("{}: {}", kind.text(), fault.message),
+                reproducible: fault.reproducible,
+            },
         })?;
         Ok(Policy {
             inner: Arc::clone(&self.inner),

@@ -23,7 +23,10 @@ pub(super) fn monotonic(instance: &mut LinkerInstance<'_, Sandbox>) -> wasmtime:
         charge(&mut store, CALL_COST)?;
         Ok((store.data_mut().clock.look(),))
     })?;
-    instance.func_wrap("resolution", |_: Store<'_>, (): ()| Ok((1_000_u64,)))?;
+    instance.func_wrap("resolution", |mut store: Store<'_>, (): ()| {
+        charge(&mut store, CALL_COST)?;
+        Ok((1_000_u64,))
+    })?;
     instance.func_wrap("subscribe-instant", |mut store: Store<'_>, (when,): (u64,)| {
         charge(&mut store, CALL_COST)?;
         Ok((Resource::<Pollable>::new_own(store.data_mut().pollables.add(when)),))
@@ -42,6 +45,8 @@ pub(super) fn wall(instance: &mut LinkerInstance<'_, Sandbox>) -> wasmtime::Resu
         let (seconds, nanoseconds) = store.data_mut().clock.wall();
         Ok((Datetime { seconds, nanoseconds },))
     })?;
-    instance
-        .func_wrap("resolution", |_: Store<'_>, (): ()| Ok((Datetime { seconds: 0, nanoseconds: 1_000 },)))
+    instance.func_wrap("resolution", |mut store: Store<'_>, (): ()| {
+        charge(&mut store, CALL_COST)?;
+        Ok((Datetime { seconds: 0, nanoseconds: 1_000 },))
+    })
 }

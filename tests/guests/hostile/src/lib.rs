@@ -1,10 +1,14 @@
 //! A policy that misbehaves as its settings tell it to: the value of `/do` names the deed.
 //!
 //! In: settings with `/do`. Out: whatever the host must survive. Deeds that need no Rust are WAT in the test itself.
+//! What happens before there are settings is told by [`MANNERS`], which the test changes in the bytes.
 
 #![allow(unconditional_recursion, clippy::all, reason = "this guest does what nobody should")]
 
 wit_bindgen::generate!({ path: "../../../wit/v0.1", world: "failure-policy" });
+
+mod allocator;
+mod raw;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,14 +19,33 @@ use refloat::failure_policy::log::{self, Level};
 struct Hostile;
 export!(Hostile);
 
+#[global_allocator]
+static ALLOCATOR: allocator::Obedient = allocator::Obedient;
+
+/// What `describe` does.
+static MANNERS: [u8; 17] = *b"describe: behaves";
+
 impl Guest for Hostile {
     fn describe() -> Manifest {
+        // Read as if it could change, for the test changes it behind the compiler's back.
+        let manners = unsafe { std::ptr::read_volatile(&MANNERS) };
+        let (mut name, mut schema) = ("hostile".to_owned(), "{}".to_owned());
+        match &manners {
+            b"describe: loops!!" => loop {
+                std::hint::black_box(());
+            },
+            b"describe: panics!" => panic!("who is asking"),
+            b"describe: floods!" => schema = "x".repeat(5 << 20),
+            b"describe: misname" => name = "No Name".to_owned(),
+            b"describe: no-json" => schema = "{".to_owned(),
+            _ => {}
+        }
         Manifest {
-            name: "hostile".into(),
+            name,
             version: "1.0.0".into(),
             description: "Does what its settings say".into(),
             role: Role::Decider,
-            settings_schema: "{}".into(),
+            settings_schema: schema,
             triggers: vec![],
             actions: vec![ActionKind::Accept, ActionKind::Record],
         }
@@ -42,6 +65,7 @@ impl Guest for Hostile {
         let deed = deed(&context.settings);
         end_itself(&deed);
         take_too_much(&deed);
+        raw::misuse_the_host(&deed);
         match deed.as_str() {
             "pass" => Ok(Answer::Pass),
             "error" => Err(PolicyError::Internal("no idea at src/policy.rs:7".into())),
@@ -67,6 +91,22 @@ impl Guest for Hostile {
             "long-line" => {
                 log::write(Level::Info, &"x".repeat(100 << 10));
                 Ok(Answer::Pass)
+            }
+            "answer-not-utf8" => {
+                // SAFETY: it is not, and that is the point; nothing here reads it.
+                let text = unsafe { String::from_utf8_unchecked(vec![0xFF, 0xFE]) };
+                decide(vec![accept("a1", text)], None)
+            }
+            "answer-out-of-bounds" => {
+                let text = std::mem::ManuallyDrop::new("x".to_owned());
+                // SAFETY: there is one byte, and that is the point; nothing here reads it.
+                let text = unsafe { String::from_raw_parts(text.as_ptr().cast_mut(), 1 << 30, 1 << 30) };
+                decide(vec![accept("a1", text)], None)
+            }
+            "loop-in-post-return" => {
+                let (actions, state) = (vec![accept("a1", String::new())], None);
+                let explanation = allocator::NEVER_FREED.to_owned();
+                Ok(Answer::Decide(Decision { actions, explanation, state, class: None }))
             }
             "look-around" => look_around(),
             _ => decide(vec![accept("a1", format!("did {deed}"))], None),
