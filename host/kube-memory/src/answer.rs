@@ -153,11 +153,11 @@ fn on_resource(
 ) -> Result<Answer, Refusal> {
     let found = resources.iter().enumerate().find(|(_, resource)| resource.is(&call.group, &call.resource));
     let Some((kind, resource)) = found.filter(|(_, resource)| resource.version == call.version) else {
-        let is_known = resources.iter().any(|resource| resource.group == call.group);
-        return if is_known && !call.group.is_empty() {
-            Ok(Answer::Text(404, "404 page not found\n"))
-        } else {
+        // Only the core group has a handler that answers for what it does not have.
+        return if call.group.is_empty() {
             Err(Refusal::no_such_path())
+        } else {
+            Ok(Answer::Text(404, "404 page not found\n"))
         };
     };
     check_path(call, verb, resource)?;
@@ -200,9 +200,10 @@ fn on_resource(
 /// Whether the kind has such a path at all.
 fn check_path(call: &Call, verb: Verb, resource: &Resource) -> Result<(), Refusal> {
     let is_status = call.subresource == "status" && resource.has_status();
-    let is_sound = call.subresource.is_empty() || is_status;
-    if !is_sound {
-        return Err(Refusal::no_such_path());
+    if !call.subresource.is_empty() && !is_status {
+        let is_custom = resource.is_custom();
+        let absent = || Refusal::not_found(resource, &call.name);
+        return Err(if is_custom { absent() } else { Refusal::no_such_path() });
     }
     let needs_name = !matches!(verb, Verb::List | Verb::Watch | Verb::Create | Verb::DeleteCollection);
     let is_everywhere = resource.is_namespaced() && call.namespace.is_empty();

@@ -8,7 +8,8 @@ use crate::store::Objects;
 
 /// The group whose members may do everything (`apiserver/pkg/authentication/user/user.go`).
 pub(crate) const MASTERS: &str = "system:masters";
-const AUTHENTICATED: &str = "system:authenticated";
+/// The group of everybody whom the server knows.
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// Somebody who sends requests.

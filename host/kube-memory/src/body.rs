@@ -7,47 +7,65 @@
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::metadata::{shape, text};
-use crate::refusal::Refusal;
+use crate::metadata::{field_text, shape, text};
+use crate::refusal::{Problem, Refusal};
 use crate::resource::Resource;
 
 /// The object that was sent, in the server's shape.
 pub(crate) fn object(call: &Call, resource: &Resource) -> Result<Value, Refusal> {
-    let accepted: &[&str] = if resource.is_custom() {
-        &["json", "yaml"]
-    } else {
-        &["json", "yaml", "vnd.kubernetes.protobuf"]
-    };
-    check_json(&call.content_type, accepted)?;
+    check_json(&call.content_type)?;
     let mut object: Value = serde_json::from_slice(&call.body).map_err(|error| {
         let why = format!("couldn't get version/kind; json parse error: {}", in_go(&error, &call.body));
         unrecognized(&call.body, resource, &why)
     })?;
-    let (api_version, kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
-    if resource.is_custom() && kind.is_empty() {
-        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&call.body));
-        return Err(unrecognized(&call.body, resource, &why));
-    }
-    let expected = resource.api_version();
-    if !api_version.is_empty() && api_version != expected {
-        return Err(Refusal::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
-        )));
-    }
-    if !kind.is_empty() && kind != resource.kind {
-        return Err(Refusal::bad_request(format!(
-            "{kind} in version {:?} cannot be handled as a {}: no kind {kind:?} is registered for version \
-             {expected:?}",
-            resource.version, resource.kind
-        )));
-    }
+    check_kind(&object, call, resource)?;
     shape(&mut object, resource);
     Ok(object)
 }
 
+/// Whether it says that it is of that kind, as far as it says anything.
+fn check_kind(object: &Value, call: &Call, resource: &Resource) -> Result<(), Refusal> {
+    let (api_version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
+    let Resource { group, version, kind: expected_kind, .. } = resource;
+    let expected = resource.api_version();
+    if resource.is_custom() {
+        if kind.is_empty() {
+            let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&call.body));
+            return Err(unrecognized(&call.body, resource, &why));
+        }
+        if api_version != expected {
+            return Err(Refusal::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+            )));
+        }
+        if kind != expected_kind {
+            let problem = Problem::invalid("kind", kind, &format!("must be {expected_kind}"));
+            return Err(Refusal::invalid(group, kind, field_text(object, "name"), &[problem]));
+        }
+        return Ok(());
+    }
+    let why = if !api_version.is_empty() && api_version != expected {
+        format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:110\"")
+    } else if !kind.is_empty() && kind != expected_kind {
+        let internal = match group.split('.').next() {
+            None | Some("") => "core",
+            Some(package) => package,
+        };
+        format!("converting ({version}.{kind}) to ({internal}.{expected_kind}): unknown conversion")
+    } else {
+        return Ok(());
+    };
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    Err(Refusal::bad_request(format!("{kind} in version {version:?} cannot be handled as a {expected_kind}: {why}")))
+}
+
+/// With the beginning of what was sent: as a text if it looks like JSON, else in hexadecimal digits.
 fn unrecognized(body: &[u8], resource: &Resource, why: &str) -> Refusal {
-    let start: String = hex::encode(body).chars().take(60).collect();
-    let dots = if body.len() > 30 { " ..." } else { "" };
+    const LONGEST: usize = 30;
+    let start = body.get(..LONGEST).unwrap_or(body);
+    let dots = if body.len() > LONGEST { " ..." } else { "" };
+    let start =
+        if body.starts_with(b"{") { String::from_utf8_lossy(start).into_owned() } else { hex::encode(start) };
     Refusal::bad_request(format!(
         "the object provided is unrecognized (must be of type {}): {why} ({start}{dots})",
         resource.kind
@@ -71,10 +89,10 @@ fn subtype(content_type: &str) -> &str {
     media_type.strip_prefix("application/").unwrap_or(media_type)
 }
 
-fn check_json(content_type: &str, accepted: &[&str]) -> Result<(), Refusal> {
+fn check_json(content_type: &str) -> Result<(), Refusal> {
     match subtype(content_type) {
         "" | "json" => Ok(()),
-        _ => Err(Refusal::unsupported_media_type(accepted)),
+        _ => Err(Refusal::unsupported_media_type(&["json", "yaml", "vnd.kubernetes.protobuf"])),
     }
 }
 
@@ -136,7 +154,7 @@ pub(crate) fn delete_options(call: &Call) -> Result<Value, Refusal> {
         let policy = call.option("propagationPolicy");
         return Ok(if policy.is_empty() { json!({}) } else { json!({"propagationPolicy": policy}) });
     }
-    check_json(&call.content_type, &["json", "yaml", "vnd.kubernetes.protobuf"])?;
+    check_json(&call.content_type)?;
     serde_json::from_slice(&call.body).map_err(|error| {
         let why = in_go(&error, &call.body);
         Refusal::bad_request(format!("couldn't get version/kind; json parse error: {why}"))

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use crate::authorize::{Attributes, Authorizer, Decision, MASTERS, User, service_account};
+use crate::authorize::{AUTHENTICATED, Attributes, Authorizer, Decision, MASTERS, User, service_account};
 use crate::metadata::text;
 use crate::store::Objects;
 
@@ -21,6 +21,11 @@ impl Authorizer for Rbac {
     fn decide(&self, user: &User, attributes: &Attributes, objects: &Objects<'_>) -> Decision {
         if user.groups().iter().any(|group| group == MASTERS) {
             return Decision::Allowed(String::new());
+        }
+        if let Some(role) = for_everybody(user, attributes) {
+            return allowed(&format!(
+                "ClusterRoleBinding {role:?} of ClusterRole {role:?} to Group \"system:authenticated\""
+            ));
         }
         let mut missing = Vec::new();
         for binding in objects.list(GROUP, "clusterrolebindings", "") {
@@ -50,6 +55,19 @@ impl Authorizer for Rbac {
             }
         }
         Decision::Denied(reason_of(&missing))
+    }
+}
+
+/// The roles that a server always has, as far as they allow something to everybody here
+/// (`kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`).
+fn for_everybody(user: &User, attributes: &Attributes) -> Option<&'static str> {
+    if !user.groups().iter().any(|group| group == AUTHENTICATED) {
+        return None;
+    }
+    match (attributes.verb.as_str(), attributes.resource.as_str(), attributes.path.as_str()) {
+        ("create", "selfsubjectaccessreviews", _) => Some("system:basic-user"),
+        ("get", _, "/healthz" | "/livez" | "/readyz" | "/version") => Some("system:public-info-viewer"),
+        _ => None,
     }
 }
 

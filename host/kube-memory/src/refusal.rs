@@ -125,8 +125,13 @@ impl Refusal {
 
     /// The object breaks a rule. `kind` is the kind or, by a slip of the server's, sometimes the resource.
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, problems: &[Problem]) -> Self {
-        let listed: Vec<String> =
-            problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+        let mut listed: Vec<String> = Vec::new();
+        for problem in problems {
+            let line = format!("{}: {}", problem.field, problem.message);
+            if !listed.contains(&line) {
+                listed.push(line);
+            }
+        }
         let listed = match listed.as_slice() {
             [one] => one.clone(),
             several => format!("[{}]", several.join(", ")),

@@ -59,8 +59,8 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        // A resourceVersion of 0 means "any" in requests, so that the first one is 1.
-        Self { objects: BTreeMap::new(), changes: VecDeque::new(), version: 1, compacted: 1 }
+        // A resourceVersion of 0 means "any" in requests, and one of 1 is from before anything is remembered.
+        Self { objects: BTreeMap::new(), changes: VecDeque::new(), version: 2, compacted: 2 }
     }
 
     /// The version of the last change.

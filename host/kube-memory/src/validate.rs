@@ -10,8 +10,9 @@ use crate::metadata::{field, field_text, finalizers};
 use crate::refusal::Problem;
 use crate::resource::Resource;
 
-const MAX_SUBDOMAIN_BYTES: usize = 253;
-const MAX_LABEL_BYTES: usize = 63;
+/// Longest name, and longest value of a label, in bytes.
+const MAX_SUBDOMAIN: usize = 253;
+const MAX_LABEL: usize = 63;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
     and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -40,11 +41,11 @@ fn name(object: &Value, resource: &Resource) -> Vec<Problem> {
         return Vec::new();
     }
     let mut problems = Vec::new();
-    if name.len() > MAX_SUBDOMAIN_BYTES {
+    if name.len() > MAX_SUBDOMAIN {
         problems.push(Problem::invalid(
             "metadata.name",
             name,
-            &format!("must be no more than {MAX_SUBDOMAIN_BYTES} bytes"),
+            &format!("must be no more than {MAX_SUBDOMAIN} characters"),
         ));
     }
     if !is_subdomain(name) {
@@ -72,8 +73,8 @@ fn labels(object: &Value) -> Vec<Problem> {
             problems.push(Problem::invalid("metadata.labels", key.as_str(), LABEL_KEY));
         }
         let value = value.as_str().unwrap_or_default();
-        if value.len() > MAX_LABEL_BYTES {
-            let detail = format!("must be no more than {MAX_LABEL_BYTES} bytes");
+        if value.len() > MAX_LABEL {
+            let detail = format!("must be no more than {MAX_LABEL} characters");
             problems.push(Problem::invalid("metadata.labels", value, &detail));
         }
         if !is_qualified(value) {
@@ -90,10 +91,20 @@ fn is_qualified(text: &str) -> bool {
     text.is_empty() || (text.chars().all(is_inner) && text.starts_with(is_outer) && text.ends_with(is_outer))
 }
 
-/// What is wrong with an object that replaces `old`.
+/// What is wrong with an object that replaces `old`. The server looks at the metadata three times and reports what it
+/// sees each time.
 pub(crate) fn changed_object(object: &Value, old: &Value, resource: &Resource) -> Vec<Problem> {
     let mut problems = name(object, resource);
     problems.extend(labels(object));
+    for _ in 0..2 {
+        problems.extend(changes(object, old));
+        problems.extend(labels(object));
+    }
+    problems
+}
+
+fn changes(object: &Value, old: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
     if field(old, "deletionTimestamp").is_some() {
         let known = finalizers(old);
         let new: Vec<String> = finalizers(object).into_iter().filter(|one| !known.contains(one)).collect();
