@@ -13,7 +13,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
 
 # The build profile of the tests: what one of the two has compiled, the other does not compile again.
-demo: builtins ## play five captured failures of a running Kargo, without a cluster
+demo: builtins ## play six incidents in virtual time, without a cluster
 	@$(CARGO) build --quiet --workspace --bin refloat
 	@target/debug/refloat demo
 

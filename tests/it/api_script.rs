@@ -10,7 +10,7 @@ use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 use kube_memory::{Rbac, Resource};
-use policy_tests::apiserver::{self, ADMIN, ALICE, MALLORY, REFLOAT, User};
+use policy_tests::apiserver::{self, ADMIN, ALICE, IMPERSONATOR, MALLORY, User};
 use policy_tests::rights::{Grant, rule};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -121,10 +121,9 @@ impl Side {
 }
 
 fn read(text: &str, path: &str) -> Value {
-    if path.contains("watch=true") && !text.starts_with("{\"kind\":\"Status\"") {
-        return text.lines().map(parsed).collect();
-    }
-    parsed(text)
+    let whole = parsed(text);
+    let is_status = whole.get("kind").is_some_and(|kind| kind == "Status");
+    if path.contains("watch=true") && !is_status { text.lines().map(parsed).collect() } else { whole }
 }
 
 fn parsed(text: &str) -> Value {
@@ -171,7 +170,11 @@ fn mask_words(message: &str) -> String {
 }
 
 /// Both answers and the step, when they differ; nothing else.
-fn difference(step: &Step, memory: &anyhow::Result<Answered>, real: &anyhow::Result<Answered>) -> Option<String> {
+fn difference(
+    step: &Step,
+    memory: &anyhow::Result<Answered>,
+    real: &anyhow::Result<Answered>,
+) -> Option<String> {
     let shown = |answered: &anyhow::Result<Answered>| match answered {
         Ok(answered) => {
             let mut body = answered.body.clone();
@@ -204,7 +207,7 @@ fn user_in_memory(name: &str) -> kube_memory::User {
 }
 
 async fn sides(paths: &BTreeMap<String, String>) -> anyhow::Result<[Side; 2]> {
-    let users = [ADMIN, ALICE, MALLORY, REFLOAT];
+    let users = [ADMIN, ALICE, MALLORY, IMPERSONATOR];
     let memory = kube_memory::ApiServer::new(7, jiff::Timestamp::now, kinds());
     memory.set_authorizer(Rbac);
     let in_memory = users.map(|user| (user, memory.client(&user_in_memory(user)))).into();
@@ -223,7 +226,7 @@ async fn grant(admin: &Client) -> Outcome {
     impersonate.resource_names = Some(vec!["refloat".to_owned()]);
     let rules = [
         ("api-script-reader", ALICE, rule("kargo.akuity.io", &["stages"], &["get", "patch"])),
-        ("api-script-impersonator", REFLOAT, impersonate),
+        ("api-script-impersonator", IMPERSONATOR, impersonate),
         ("api-script-account", account, rule("kargo.akuity.io", &["stages"], &["create", "promote"])),
     ];
     for (name, user, rule) in rules {

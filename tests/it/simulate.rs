@@ -103,3 +103,11 @@ fn two_processes_agree_to_the_byte() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn the_document_shows_a_scenario_that_is_played() -> Outcome {
+    let file = std::fs::read_to_string(repository().join("host/refloat/demo/scenarios/push-race.yaml"))?;
+    let document = std::fs::read_to_string(repository().join("docs/scenarios.md"))?;
+    ensure!(document.contains(&file), "`docs/scenarios.md` shows another scenario than it names");
+    Ok(())
+}

@@ -27,6 +27,8 @@ pub const KARGO_CONTROLLER: &str = "system:serviceaccount:kargo:kargo-controller
 pub const ALICE: &str = "alice@example.com";
 /// A person whom tests expect to be refused.
 pub const MALLORY: &str = "mallory@example.com";
+/// A program that impersonates and that no other test grants anything.
+pub const IMPERSONATOR: &str = "system:serviceaccount:api-script:impersonator";
 
 /// A machine that is busy with other builds needs many times the usual 4 seconds.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -354,7 +356,7 @@ fn write_identity(
     write("sa.pub", &public)?;
     write("audit-policy.yaml", &audit::policy().to_string())?;
 
-    let known = [REFLOAT, KARGO_CONTROLLER, ALICE, MALLORY].map(User::new);
+    let known = [REFLOAT, KARGO_CONTROLLER, ALICE, MALLORY, IMPERSONATOR].map(User::new);
     let admin = User::new(ADMIN).group("system:masters");
     let mut tokens = String::new();
     let mut kubeconfigs = BTreeMap::new();

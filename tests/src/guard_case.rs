@@ -146,7 +146,8 @@ fn tallied(calls: &[PastCall]) -> Value {
     for call in calls {
         let own = stages.remove(call.stage.as_str()).unwrap_or_default();
         let others: Vec<FaultTally> = stages.values().flatten().cloned().collect();
-        let after = g23_guest_fault::after(&own, &others, &call.called, call.end, call.at, "used up its fuel");
+        let after =
+            g23_guest_fault::after(&own, &others, &call.called, call.end, call.at, "used up its fuel");
         stages.insert(&call.stage, after);
     }
     let called = calls.first().map(|call| call.called.clone()).unwrap_or_default();

@@ -45,7 +45,9 @@ fn check_kind(object: &Value, call: &Call, resource: &Resource) -> Result<(), Re
         return Ok(());
     }
     let why = if !api_version.is_empty() && api_version != expected {
-        format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:110\"")
+        format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:110\""
+        )
     } else if !kind.is_empty() && kind != expected_kind {
         let internal = match group.split('.').next() {
             None | Some("") => "core",
@@ -56,7 +58,9 @@ fn check_kind(object: &Value, call: &Call, resource: &Resource) -> Result<(), Re
         return Ok(());
     };
     let version = api_version.rsplit('/').next().unwrap_or_default();
-    Err(Refusal::bad_request(format!("{kind} in version {version:?} cannot be handled as a {expected_kind}: {why}")))
+    Err(Refusal::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {expected_kind}: {why}"
+    )))
 }
 
 /// With the beginning of what was sent: as a text if it looks like JSON, else in hexadecimal digits.

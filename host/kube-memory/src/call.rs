@@ -173,7 +173,10 @@ impl Call {
     pub(crate) fn is_dry_run(&self) -> bool {
         self.option("dryRun") == "All"
             || (matches!(self.verb, Some(Verb::Delete | Verb::DeleteCollection))
-                && self.options_in_body().get("dryRun").is_some_and(|list| list.get(0).is_some_and(|one| one == "All")))
+                && self
+                    .options_in_body()
+                    .get("dryRun")
+                    .is_some_and(|list| list.get(0).is_some_and(|one| one == "All")))
     }
 
     /// The `DeleteOptions` that were sent; null when there were none or they cannot be read.

@@ -41,9 +41,8 @@ pub(crate) fn list(call: &Call, kind: usize, resource: &Resource, store: &Store)
     let prefix = prefix(&call.namespace);
     let token = Token::of(call)?;
     let version = version_of(call, token.as_ref(), store)?;
-    let too_old = |Compacted(_)| {
-        Refusal::expired(if token.is_some() { CONTINUE_TOO_OLD } else { LIST_TOO_OLD })
-    };
+    let too_old =
+        |Compacted(_)| Refusal::expired(if token.is_some() { CONTINUE_TOO_OLD } else { LIST_TOO_OLD });
     let objects = store.list_at(kind, &prefix, version).map_err(too_old)?;
     let start = token.map(|token| format!("{prefix}{}", token.start)).unwrap_or_default();
     let page = page(&objects, &start, &selector, limit_of(call));
@@ -51,7 +50,8 @@ pub(crate) fn list(call: &Call, kind: usize, resource: &Resource, store: &Store)
     metadata.insert("resourceVersion".to_owned(), version.to_string().into());
     if let Some(last) = &page.last {
         let start = format!("{}\0", last.strip_prefix(prefix.as_str()).unwrap_or(last));
-        metadata.insert("continue".to_owned(), Token { format: FORMAT.to_owned(), rv: version, start }.text());
+        metadata
+            .insert("continue".to_owned(), Token { format: FORMAT.to_owned(), rv: version, start }.text());
         if selector.is_empty() {
             metadata.insert("remainingItemCount".to_owned(), page.n_left.into());
         }

@@ -90,11 +90,7 @@ enum Granted<'a> {
 }
 
 fn reference(binding: &Value) -> (&str, &str, &str) {
-    (
-        text(binding, "/metadata/name"),
-        text(binding, "/roleRef/kind"),
-        text(binding, "/roleRef/name"),
-    )
+    (text(binding, "/metadata/name"), text(binding, "/roleRef/kind"), text(binding, "/roleRef/name"))
 }
 
 fn grants<'a>(

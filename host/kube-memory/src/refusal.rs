@@ -33,7 +33,11 @@ impl Problem {
 
     /// The value must not be there.
     pub(crate) fn forbidden(field: &str, detail: &str) -> Self {
-        Self { reason: "FieldValueForbidden", field: field.to_owned(), message: format!("Forbidden: {detail}") }
+        Self {
+            reason: "FieldValueForbidden",
+            field: field.to_owned(),
+            message: format!("Forbidden: {detail}"),
+        }
     }
 
     /// The value must be there.
@@ -164,9 +168,8 @@ impl Refusal {
 
     /// The namespace is going away: nothing new may come into it (the plugin `NamespaceLifecycle`).
     pub(crate) fn namespace_ends(resource: &Resource, name: &str, namespace: &str) -> Self {
-        let sentence = format!(
-            "unable to create new content in namespace {namespace} because it is being terminated"
-        );
+        let sentence =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
         let cause = format!("namespace {namespace} is being terminated");
         let causes =
             json!([{"reason": "NamespaceTerminating", "message": cause, "field": "metadata.namespace"}]);

@@ -47,7 +47,8 @@ impl Selector {
     /// Reads both selectors of a query.
     pub(crate) fn parse(labels: &str, fields: &str, resource: &Resource) -> Result<Self, Refusal> {
         let labels = split(labels).iter().map(|part| label_requirement(part)).collect::<Result<_, _>>()?;
-        let fields = split(fields).iter().map(|part| field_requirement(part, resource)).collect::<Result<_, _>>()?;
+        let fields =
+            split(fields).iter().map(|part| field_requirement(part, resource)).collect::<Result<_, _>>()?;
         Ok(Self { labels, fields })
     }
 
@@ -58,7 +59,10 @@ impl Selector {
     pub(crate) fn selects(&self, object: &Value) -> bool {
         let label = |key: &str| field(object, "labels")?.get(key)?.as_str();
         self.labels.iter().all(|requirement| requirement.accepts(label(&requirement.key)))
-            && self.fields.iter().all(|requirement| requirement.accepts(Some(field_at(object, &requirement.key))))
+            && self
+                .fields
+                .iter()
+                .all(|requirement| requirement.accepts(Some(field_at(object, &requirement.key))))
     }
 }
 

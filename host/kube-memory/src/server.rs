@@ -211,7 +211,11 @@ impl Shared {
     }
 }
 
-async fn serve(shared: Arc<Shared>, user: User, request: Request<Body>) -> Result<Response<AnswerBody>, BoxError> {
+async fn serve(
+    shared: Arc<Shared>,
+    user: User,
+    request: Request<Body>,
+) -> Result<Response<AnswerBody>, BoxError> {
     let (parts, body) = request.into_parts();
     let call = Call::new(&parts, body.collect_bytes().await?.to_vec());
     let fate = shared.fate(&call, &user);

@@ -113,10 +113,8 @@ impl Store {
         if version < self.compacted {
             return Err(Compacted(self.compacted));
         }
-        let mut objects: BTreeMap<String, Arc<Value>> = self
-            .list(kind, prefix)
-            .map(|(path, object)| (path.to_owned(), Arc::clone(object)))
-            .collect();
+        let mut objects: BTreeMap<String, Arc<Value>> =
+            self.list(kind, prefix).map(|(path, object)| (path.to_owned(), Arc::clone(object))).collect();
         let undone = self.changes.iter().rev().take_while(|change| change.version > version);
         for change in undone.filter(|change| change.key.kind == kind && change.key.path.starts_with(prefix)) {
             match &change.before {

@@ -142,7 +142,7 @@ impl Watch {
     }
 
     fn bookmark(&self, annotations: Option<Value>) -> String {
-        let mut metadata = json!({"resourceVersion": self.seen.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.seen.to_string()});
         if let (Some(annotations), Some(metadata)) = (annotations, metadata.as_object_mut()) {
             metadata.insert("annotations".to_owned(), annotations);
         }

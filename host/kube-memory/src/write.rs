@@ -12,17 +12,15 @@ use serde_json::{Value, json};
 
 use crate::admission::{Admission, Operation, Review};
 use crate::authorize::{Authorizer, User};
-use crate::body;
 use crate::call::Call;
 use crate::identifiers::Identifiers;
-use crate::list;
 use crate::metadata::{
     edit, edit_field, field, field_text, finalizers, resource_version, set, shape, take_over, time,
 };
 use crate::refusal::{Problem, Refusal};
 use crate::resource::Resource;
 use crate::store::{Key, Objects, Store};
-use crate::validate;
+use crate::{body, list, validate};
 
 /// How often a name is drawn before giving up (`apiserver/pkg/registry/generic/registry/store.go`).
 const MAX_NAMES: usize = 8;
@@ -97,7 +95,9 @@ impl Desk<'_> {
     /// POST.
     pub(crate) fn create(&mut self, write: Write<'_>) -> Written {
         let mut object = body::object(write.call, write.resource)?;
-        for name in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        for name in
+            ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"]
+        {
             set(&mut object, name, None);
         }
         keep_in_namespace(&mut object, write.namespace())?;
@@ -240,7 +240,12 @@ impl Desk<'_> {
     }
 
     /// The path of every change of an object that is there.
-    fn replace(&mut self, write: Write<'_>, mut object: Value, existing: &Arc<Value>) -> Result<Value, Refusal> {
+    fn replace(
+        &mut self,
+        write: Write<'_>,
+        mut object: Value,
+        existing: &Arc<Value>,
+    ) -> Result<Value, Refusal> {
         let name = &write.call.name;
         self.mutate(write, Operation::Update, name, Some(existing), &mut object)?;
         check_version(&mut object, existing, write)?;
@@ -377,8 +382,9 @@ fn keep_in_namespace(object: &mut Value, namespace: &str) -> Result<(), Refusal>
 fn check_name(object: &Value, write: Write<'_>) -> Result<(), Refusal> {
     let (own, asked) = (field_text(object, "name"), &write.call.name);
     if own.is_empty() {
-        let message =
-            format!("the name of the object ({asked} based on URL) was undeterminable: name must be provided");
+        let message = format!(
+            "the name of the object ({asked} based on URL) was undeterminable: name must be provided"
+        );
         return Err(Refusal::bad_request(message));
     }
     if own != asked {
@@ -432,7 +438,10 @@ fn prepare_update(object: &mut Value, existing: &Value, resource: &Resource) {
 fn is_same_but_for_metadata(one: &Value, other: &Value) -> bool {
     let rest = |value: &Value| {
         let fields = value.as_object().into_iter().flatten();
-        fields.filter(|(key, _)| *key != "metadata").map(|(key, value)| (key.clone(), value.clone())).collect()
+        fields
+            .filter(|(key, _)| *key != "metadata")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     };
     let (one, other): (Vec<_>, Vec<_>) = (rest(one), rest(other));
     one.len() == other.len() && one.iter().all(|field| other.contains(field))
@@ -482,12 +491,10 @@ fn deleted(write: Write<'_>, existing: &Value) -> Value {
     if write.resource.is("", "serviceaccounts") {
         return existing.clone();
     }
-    let mut details = json!({"name": write.call.name, "kind": write.resource.plural,
-        "uid": field_text(existing, "uid")});
-    if !write.resource.group.is_empty() {
-        edit(&mut details, |details| {
-            details.insert("group".to_owned(), write.resource.group.clone().into());
-        });
-    }
+    let (name, kind, uid) = (&write.call.name, &write.resource.plural, field_text(existing, "uid"));
+    let details = match write.resource.group.as_str() {
+        "" => json!({"name": name, "kind": kind, "uid": uid}),
+        group => json!({"name": name, "kind": kind, "uid": uid, "group": group}),
+    };
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }

@@ -20,8 +20,8 @@ use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use kube_memory::{
-    Admission, ApiServer, Arrival, Attributes, Decision, Fate, Operation, Rbac, Refusal, Resource, Review, User, Verb,
-    WatchEnd,
+    Admission, ApiServer, Arrival, Attributes, Decision, Fate, Operation, Rbac, Refusal, Resource, Review,
+    User, Verb, WatchEnd,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -82,7 +82,9 @@ fn follow(client: &Client, config: watcher::Config) -> Arc<Mutex<Vec<String>>> {
                 Ok(watcher::Event::InitDone) => "ready".to_owned(),
                 Ok(watcher::Event::Apply(map)) => format!("{}={}", map.name_any(), value(map)),
                 Ok(watcher::Event::Delete(map)) => format!("{} gone", map.name_any()),
-                Err(error) => format!("interrupted: {}", error.to_string().split(':').next().unwrap_or_default()),
+                Err(error) => {
+                    format!("interrupted: {}", error.to_string().split(':').next().unwrap_or_default())
+                }
             });
         }
     });
@@ -123,7 +125,10 @@ async fn a_quiet_watcher_is_kept_up_to_date_by_bookmarks() {
     wait(1).await;
     for _ in 0..20 {
         wait(50).await;
-        promotions(&admin).create(&PostParams::default(), &promotion(json!({"generateName": "p-"}))).await.unwrap();
+        promotions(&admin)
+            .create(&PostParams::default(), &promotion(json!({"generateName": "p-"})))
+            .await
+            .unwrap();
         // Every version up to here is forgotten: without bookmarks the next watch would get 410.
         wait(70).await;
         server.compact();
@@ -221,10 +226,15 @@ async fn a_watcher_recovers_from_every_end_of_a_watch() {
         label(&admin, "one", "late").await;
         wait(400).await;
         let notes = heard(&notes);
-        assert_eq!(notes.iter().find(|note| note.starts_with("interrupted")).map(String::as_str), interruption);
+        assert_eq!(
+            notes.iter().find(|note| note.starts_with("interrupted")).map(String::as_str),
+            interruption
+        );
         let is_told = match end {
             WatchEnd::Expired => notes.ends_with(&["has one".to_owned(), "ready".to_owned()]),
-            WatchEnd::Closed | WatchEnd::Silent | WatchEnd::Broken => notes.ends_with(&["one=late".to_owned()]),
+            WatchEnd::Closed | WatchEnd::Silent | WatchEnd::Broken => {
+                notes.ends_with(&["one=late".to_owned()])
+            }
         };
         assert!(is_told, "{end:?}: {notes:?}");
     }
@@ -364,10 +374,11 @@ async fn webhooks_rename_refuse_and_can_be_down() {
 #[tokio::test(start_paused = true)]
 async fn server_side_apply_is_refused_with_the_reason() {
     let (_, admin) = server(1).await;
-    let request = http::Request::patch("/apis/kargo.akuity.io/v1alpha1/namespaces/shop/promotions/x?fieldManager=me")
-        .header("content-type", concat!("application/", "apply-patch+yaml"))
-        .body(b"{}".to_vec())
-        .unwrap();
+    let request =
+        http::Request::patch("/apis/kargo.akuity.io/v1alpha1/namespaces/shop/promotions/x?fieldManager=me")
+            .header("content-type", concat!("application/", "apply-patch+yaml"))
+            .body(b"{}".to_vec())
+            .unwrap();
     let error = admin.request::<Value>(request).await.unwrap_err().to_string();
     assert!(error.contains("an apply leaves a phantom"), "{error}");
 }
@@ -391,7 +402,10 @@ async fn the_trail_tells_who_asked_for_what() {
     seen.verb("get").filter(|request| request.code == 404 && request.name == "two").expect(1).unwrap();
     let writes = seen.writes();
     let write = writes.iter().next().unwrap();
-    assert_eq!(write.to_string(), "2026-01-02T03:04:05Z 201 admin create /api/v1/namespaces/shop/configmaps?");
+    assert_eq!(
+        write.to_string(),
+        "2026-01-02T03:04:05Z 201 admin create /api/v1/namespaces/shop/configmaps?"
+    );
     assert_eq!(write.request_object.as_ref().unwrap()["metadata"]["name"], "one");
     assert_eq!(write.response_object.as_ref().unwrap()["metadata"]["resourceVersion"], "3");
 }

@@ -63,10 +63,7 @@ pub fn status(memory: &StageMemory) -> StageRecordStatus {
 fn good(records: &[GoodFreight]) -> Option<GoodCombination> {
     let first = records.first()?;
     Some(GoodCombination {
-        items: records
-            .iter()
-            .map(|one| (one.origin.as_str().into(), one.freight.as_str().into()))
-            .collect(),
+        items: records.iter().map(|one| (one.origin.as_str().into(), one.freight.as_str().into())).collect(),
         verification: first.verification.as_deref().map(Into::into),
         at: first.at.as_ref().map(timestamp).unwrap_or_default(),
     })

@@ -263,7 +263,8 @@ fn space(host: &Host, project: &ProjectName) -> Statement {
 
 /// Whether every policy of the chain may be asked (G23).
 fn answering(host: &Host, judged: &Judged) -> Statement {
-    let chain = judged.in_force.as_ref().map(|policy| host.policies.chain(&policy.spec.body, &judged.project));
+    let chain =
+        judged.in_force.as_ref().map(|policy| host.policies.chain(&policy.spec.body, &judged.project));
     let chain = chain.unwrap_or_default();
     let disabled = stage_records::disabled(host, &judged.project, &chain);
     let first = chain.iter().zip(disabled).find_map(|(entry, fault)| Some((&entry.name, fault?)));

@@ -12,7 +12,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord};
+use policy_api::crd::{
+    ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
+};
 use policy_api::kargo::{self, convert};
 use policy_core::name::{ProjectName, StageName};
 use serde::de::DeserializeOwned;

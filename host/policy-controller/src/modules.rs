@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::guests::Guests;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use policy_api::accept;
@@ -15,7 +16,6 @@ use policy_api::crd::policy_module::{ClusterModuleSource, ConfigMapSource};
 use policy_core::manifest::Manifest;
 use policy_core::name::{Digest, ProjectName};
 use policy_engine::{Engine, Policy};
-use crate::guests::Guests;
 use policy_source::{Component, SourceError};
 
 /// A module by the place that it has in the cluster.

@@ -49,9 +49,9 @@ impl Fullness {
             let sum = bytes.entry(record.project.clone()).or_default();
             *sum = sum.saturating_add(record.bytes);
         }
-        let percent = bytes.into_iter().map(|(project, bytes)| {
-            (project, retention::percent(bytes, MAX_PROJECT_BYTES).max(of_cluster))
-        });
+        let percent = bytes
+            .into_iter()
+            .map(|(project, bytes)| (project, retention::percent(bytes, MAX_PROJECT_BYTES).max(of_cluster)));
         *self.percent.lock().unwrap_or_else(PoisonError::into_inner) = percent.collect();
         total
     }

@@ -83,9 +83,8 @@ pub async fn count(
     let own = names::stage_record_name(&stage.name, &stage.uid);
     let others = tallies(host, &key.project, Some(&own));
     change(host, key, stage, |memory| {
-        let faults = calls.iter().fold(memory.faults.clone(), |faults, call| {
-            after(&faults, &others, call, now)
-        });
+        let faults =
+            calls.iter().fold(memory.faults.clone(), |faults, call| after(&faults, &others, call, now));
         StageMemory { faults, ..memory.clone() }
     })
     .await
@@ -98,10 +97,7 @@ fn after(own: &[FaultTally], others: &[FaultTally], call: &Ended<'_>, now: Times
 
 fn called(entry: &ChainPolicy) -> Called {
     let settings = serde_json::to_vec(&entry.settings).unwrap_or_default();
-    Called {
-        digest: entry.digest.to_string(),
-        settings: policy_source::digest(&settings).to_string(),
-    }
+    Called { digest: entry.digest.to_string(), settings: policy_source::digest(&settings).to_string() }
 }
 
 /// Tallies of every Stage of a Project, but for the record named `except`.

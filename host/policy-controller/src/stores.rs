@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord};
+use policy_api::crd::{
+    ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
+};
 use policy_core::name::{FreightName, ProjectName, PromotionName};
 use policy_core::snapshot::{
     FreightSnapshot, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,

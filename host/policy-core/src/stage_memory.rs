@@ -99,19 +99,12 @@ pub fn deliveries(remembered: &[Delivery], seen: &[Delivery], now: Timestamp) ->
     let by_attempt: BTreeMap<_, &Delivery> =
         all.map(|delivery| ((&delivery.incident, delivery.attempt), delivery)).collect();
     let mut kept: Vec<Delivery> = by_attempt.into_values().cloned().collect();
-    kept.sort_by(|one, two| {
-        (one.at, &one.incident, one.attempt).cmp(&(two.at, &two.incident, two.attempt))
-    });
+    kept.sort_by(|one, two| (one.at, &one.incident, one.attempt).cmp(&(two.at, &two.incident, two.attempt)));
     let excess = kept.len().saturating_sub(MAX_DELIVERIES);
     kept.drain(..excess);
     kept
 }
 
-fn since(
-    health: Option<Health>,
-    of: Health,
-    known: Option<Timestamp>,
-    now: Timestamp,
-) -> Option<Timestamp> {
+fn since(health: Option<Health>, of: Health, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     (health == Some(of)).then(|| known.unwrap_or(now))
 }

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Play six incidents from beginning to end, in virtual time and without a cluster.
     #[command(after_help = "Example:\n  refloat demo --scenario bad-freight")]
     Demo(DemoArgs),
-    /// Play a scenario: the real controller and real components against a model of Kargo, in virtual time.
+    /// Play a scenario against a model of Kargo, in virtual time.
     #[command(after_help = "Example:\n  refloat simulate scenario.yaml --seed 7 --policy policy.yaml")]
     Simulate(SimulateArgs),
     /// Ask policies for their decision on a context, without a cluster.

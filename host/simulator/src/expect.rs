@@ -127,7 +127,11 @@ fn stage(object: &Value, names: &FreightNames, promotions: &[&Value]) -> (String
     let items = object.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
     let holds = object.pointer("/status/autoPromotionHolds").and_then(Value::as_object);
     let fact = StageFact {
-        holds: items.into_iter().flat_map(|items| items.values()).map(|one| names.alias(text(one, "/name"))).collect(),
+        holds: items
+            .into_iter()
+            .flat_map(|items| items.values())
+            .map(|one| names.alias(text(one, "/name")))
+            .collect(),
         verification: text(object, "/status/freightHistory/0/verificationHistory/0/phase").to_owned(),
         on_hold: holds.is_some_and(|holds| !holds.is_empty()),
         promotions: promotions.iter().filter(|promotion| text(promotion, "/spec/stage") == name).count(),
@@ -155,7 +159,11 @@ fn doubles(promotions: &[&Value]) -> Vec<String> {
 pub fn differences(expected: &Expectations, facts: &Facts) -> Vec<Difference> {
     let mut found = Differences::default();
     if let Some(incidents) = &expected.incidents {
-        found.compare("expect.incidents", &format!("{} incident(s)", incidents.len()), &format!("{} incident(s)", facts.incidents.len()));
+        found.compare(
+            "expect.incidents",
+            &format!("{} incident(s)", incidents.len()),
+            &format!("{} incident(s)", facts.incidents.len()),
+        );
         for (n, (expected, is)) in incidents.iter().zip(&facts.incidents).enumerate() {
             found.incident(&format!("expect.incidents[{n}]"), expected, is);
         }

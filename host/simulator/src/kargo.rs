@@ -152,8 +152,7 @@ impl Admission for Webhooks {
                 admission::check_promotion(object).map_err(|denial| Refusal::from_status(denial.status()))
             }
             Kind::Stage => {
-                *object =
-                    admission::mutate_stage(&request, &self.world(review)).map_err(through(webhook))?;
+                *object = admission::mutate_stage(&request, &self.world(review)).map_err(through(webhook))?;
                 Ok(())
             }
             _ => Ok(()),
@@ -165,9 +164,7 @@ impl Admission for Webhooks {
         let request = Self::request(review, object);
         let world = self.world(review);
         let checked = match kind {
-            Kind::Promotion => {
-                admission::validate_promotion(&request, &world, access(review, &request))
-            }
+            Kind::Promotion => admission::validate_promotion(&request, &world, access(review, &request)),
             Kind::Stage => admission::validate_stage(&request, &world),
             Kind::Freight => admission::validate_freight(&request, &world),
             _ => Ok(()),

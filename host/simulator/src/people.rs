@@ -96,7 +96,11 @@ pub async fn abort(client: &Client, server: &ApiServer, on: Stage<'_>) -> Result
 ///
 /// # Errors
 /// As Kargo says.
-pub async fn abort_verification(client: &Client, server: &ApiServer, on: Stage<'_>) -> Result<(), kube::Error> {
+pub async fn abort_verification(
+    client: &Client,
+    server: &ApiServer,
+    on: Stage<'_>,
+) -> Result<(), kube::Error> {
     let annotations = BTreeMap::from([(ABORT.to_owned(), verification(server, on))]);
     annotate(client, on, &annotations).await
 }
@@ -138,10 +142,11 @@ async fn patch(
 
 fn verification(server: &ApiServer, on: Stage<'_>) -> String {
     let id = "/status/freightHistory/0/verificationHistory/0/id";
-    server.look(|objects| {
-        objects.get(KARGO, "stages", on.project, on.name).map(|stage| text(stage, id).to_owned())
-    })
-    .unwrap_or_default()
+    server
+        .look(|objects| {
+            objects.get(KARGO, "stages", on.project, on.name).map(|stage| text(stage, id).to_owned())
+        })
+        .unwrap_or_default()
 }
 
 /// Whether the Stage holds that Freight, and its verification ended well if it has one.

@@ -245,7 +245,8 @@ impl Play {
         let (director, clock) = (Arc::clone(&self.director), self.clock);
         let project = scenario.world.project.clone();
         let playing = async move {
-            let ended = kargo::control(client, &project, &director, seed.wrapping_add(2), || clock.now()).await;
+            let ended =
+                kargo::control(client, &project, &director, seed.wrapping_add(2), || clock.now()).await;
             if let Err(error) = ended {
                 tracing::error!(error = &error as &dyn std::error::Error, "Kargo's controllers ended");
             }
@@ -296,7 +297,10 @@ impl Play {
         let scenario = setup.scenario;
         if let Some(piece) = &moment.freight {
             let discovered = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            self.say(people::create(&self.admin, &stage_set::freight(scenario, piece, &discovered)).await, "kargo");
+            self.say(
+                people::create(&self.admin, &stage_set::freight(scenario, piece, &discovered)).await,
+                "kargo",
+            );
         }
         if let Some(script) = &moment.script {
             let script = named(script, &self.names);
@@ -386,7 +390,8 @@ impl Play {
         loop {
             let passed = self.recorder.elapsed();
             let is_due = until.is_none_or(|until| passed >= until);
-            if (is_due && n_calm >= REST) || (until.is_none() && passed >= end) || (until.is_some() && is_due) {
+            if (is_due && n_calm >= REST) || (until.is_none() && passed >= end) || (until.is_some() && is_due)
+            {
                 return;
             }
             tokio::time::sleep(LOOK).await;

@@ -327,19 +327,27 @@ impl Scenario {
             }
         }
         if self.world.stages.is_empty() {
-            problems.push(Problem::new("world.stages", "there is no Stage", "add one, such as `- name: prod`"));
+            problems.push(Problem::new(
+                "world.stages",
+                "there is no Stage",
+                "add one, such as `- name: prod`",
+            ));
         }
         problems
     }
 
     fn problems_of_policies(&self) -> Vec<Problem> {
-        let in_time = self.timeline.iter().enumerate().filter_map(|(n, moment)| {
-            Some((format!("timeline[{n}].policies"), moment.policies.as_ref()?))
-        });
+        let in_time =
+            self.timeline.iter().enumerate().filter_map(|(n, moment)| {
+                Some((format!("timeline[{n}].policies"), moment.policies.as_ref()?))
+            });
         let all = std::iter::once(("policies".to_owned(), &self.policies)).chain(in_time);
         all.flat_map(|(path, policies)| {
             policies.iter().filter_map(move |(name, spec)| {
-                let error = serde_json::from_value::<PolicyBody>(body_of(spec)).err()?;
+                // What changes in time is merged into what was there.
+                let mut whole = self.policies.get(name).cloned().unwrap_or_default();
+                kargo_model::merge::apply(&mut whole, spec);
+                let error = serde_json::from_value::<PolicyBody>(body_of(&whole)).err()?;
                 let help = "it is the `spec` of a FailurePolicy; `kubectl explain failurepolicy.spec` has its fields";
                 Some(Problem::new(format!("{path}.{name}"), error.to_string(), help))
             })
@@ -363,11 +371,7 @@ impl Scenario {
             problems.extend(self.unknown_stage(&format!("{path}.promote.stage"), &promote.stage));
             problems.extend(self.unknown_freight(&format!("{path}.promote.freight"), &promote.freight));
         }
-        let on_stage = [
-            moment.abort.as_ref(),
-            moment.abort_verification.as_ref(),
-            moment.reverify.as_ref(),
-        ];
+        let on_stage = [moment.abort.as_ref(), moment.abort_verification.as_ref(), moment.reverify.as_ref()];
         let annotated = moment.annotate.as_ref().map(|annotate| &annotate.stage);
         for stage in on_stage.into_iter().flatten().map(|on| &on.stage).chain(annotated) {
             problems.extend(self.unknown_stage(&path, stage));
@@ -393,7 +397,8 @@ impl Scenario {
     fn unknown_stage(&self, path: &str, stage: &str) -> Option<Problem> {
         let names: Vec<&str> = self.world.stages.iter().map(|stage| stage.name.as_str()).collect();
         let message = format!("there is no Stage `{stage}`");
-        (!names.contains(&stage)).then(|| Problem::new(path, message, format!("there are: {}", names.join(", "))))
+        (!names.contains(&stage))
+            .then(|| Problem::new(path, message, format!("there are: {}", names.join(", "))))
     }
 
     fn unknown_freight(&self, path: &str, freight: &str) -> Option<Problem> {

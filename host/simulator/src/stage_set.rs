@@ -25,7 +25,8 @@ pub fn resources() -> Vec<Resource> {
     let ours = policy_api::crd::crds().into_iter().map(|crd| {
         let spec = crd.spec;
         let version = spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
-        let known = Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
+        let known =
+            Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
         if spec.scope == "Cluster" { known.cluster_wide() } else { known }
     });
     of_kargo.chain(ours).collect()
@@ -53,7 +54,12 @@ pub fn world(scenario: &Scenario) -> Vec<Value> {
             json!({"stageSelector": {"name": stage.name}, "autoPromotionEnabled": stage.auto_promotion})
         })
         .collect();
-    objects.push(object(project, "ProjectConfig", project, &json!({"spec": {"promotionPolicies": policies}})));
+    objects.push(object(
+        project,
+        "ProjectConfig",
+        project,
+        &json!({"spec": {"promotionPolicies": policies}}),
+    ));
     objects.extend(world.freight.iter().enumerate().map(|(n, piece)| {
         // A minute apart and long ago: older than anything that happens in the scenario.
         let minute = n.min(59);
@@ -142,7 +148,8 @@ pub fn module(name: &str, bytes: &[u8]) -> [Value; 2] {
 }
 
 fn object(project: &str, kind: &str, name: &str, rest: &Value) -> Value {
-    let mut object = json!({"apiVersion": KARGO, "kind": kind, "metadata": {"name": name, "namespace": project}});
+    let mut object =
+        json!({"apiVersion": KARGO, "kind": kind, "metadata": {"name": name, "namespace": project}});
     kargo_model::merge::apply(&mut object, rest);
     object
 }

@@ -157,7 +157,10 @@ impl Onlooker<'_> {
         if is_news && matches!(phase, "Succeeded" | "Failed" | "Errored" | "Aborted") {
             let why = cause(text(new, "/status/message"));
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-            entries.push(("kargo".to_owned(), format!("the Promotion of `{freight}` to `{stage}` {phase}{why}")));
+            entries.push((
+                "kargo".to_owned(),
+                format!("the Promotion of `{freight}` to `{stage}` {phase}{why}"),
+            ));
         }
         entries
     }

@@ -69,7 +69,8 @@ pub fn disabled<'a>(
     if faults < MAX_FAULTS_IN_A_ROW {
         return None;
     }
-    let newest = all.filter(|tally| tally.called == *called && tally.count > 0).max_by_key(|tally| tally.last);
+    let newest =
+        all.filter(|tally| tally.called == *called && tally.count > 0).max_by_key(|tally| tally.last);
     let last = newest.map(|tally| tally.message.as_str()).unwrap_or_default();
     Some(GuestFault {
         kind: GuestFaultKind::Disabled,
@@ -97,9 +98,9 @@ pub fn after(
         CallEnd::Answered => 0,
         CallEnd::Faulted => {
             let is_over = |tally: &FaultTally| {
-                others.iter().any(|other| {
-                    other.called == *called && other.count == 0 && other.last > tally.last
-                })
+                others
+                    .iter()
+                    .any(|other| other.called == *called && other.count == 0 && other.last > tally.last)
             };
             before.filter(|tally| !is_over(tally)).map_or(0, |tally| tally.count).saturating_add(1)
         }

@@ -119,11 +119,7 @@ pub const ALL: &[Guardrail] = &[
     rail("G15", "a person's hold wins", Check::Action(g15_human_hold::check)),
     rail("G21", "limits of a list", Check::InList(g21_list_limits::check)),
     rail("G22", "limits of a guest", Check::Elsewhere("policy-engine: fuel, memory, answer, log, deadline")),
-    rail(
-        "G23",
-        "no write after a guest fault",
-        Check::Elsewhere("plan::fault, chain::disabled"),
-    ),
+    rail("G23", "no write after a guest fault", Check::Elsewhere("plan::fault, chain::disabled")),
     rail("G24", "mode", Check::Action(g24_mode::check)),
     rail("G25", "kill switches", Check::Action(g25_kill_switch::check)),
     rail("G26", "two engines on one Stage", Check::Action(g26_two_engines::check)),

@@ -11,8 +11,8 @@ use crate::detect::{VERIFICATION_ABORTED, is_reused};
 use crate::failure::{Failure, Trigger};
 use crate::name::{FreightName, Origin, VerificationId};
 use crate::snapshot::{
-    CollectionSnapshot, FreightSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot,
-    VerificationPhase, VerificationSnapshot,
+    CollectionSnapshot, FreightSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot, VerificationPhase,
+    VerificationSnapshot,
 };
 use crate::stage_memory::GoodCombination;
 use crate::time::Timestamp;

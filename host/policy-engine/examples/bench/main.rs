@@ -57,7 +57,12 @@ fn main() -> Outcome<()> {
         decision(&mut table, &policy, size)?;
     }
     table.section("around it");
-    table.row("cached module to first decision", "ms", first_decision(&component, &compiler, cache.path())?, 0.3);
+    table.row(
+        "cached module to first decision",
+        "ms",
+        first_decision(&component, &compiler, cache.path())?,
+        0.3,
+    );
     table.row("an endless loop ends by fuel", "ms", endless_loop(&engine, &hostile)?, 20.0);
     table.row("1,000 modules, private memory", "MiB", modules_mib(&engine, &component)?, 50.0);
     write!(out, "{table}")?;
@@ -73,10 +78,10 @@ fn decision(table: &mut Table, policy: &Policy, size: &Size) -> Outcome<()> {
     }
     let bytes = serde_json::to_vec(&context)?.len();
     table.section(&format!("{}: {bytes} bytes as JSON, fuel {}", size.name, call.fuel_used));
-    let [sandbox, native] = in_turns([
-        &mut || drop(black_box(policy.decide(black_box(&context), None))),
-        &mut || drop(black_box(sample::decide_natively(&black_box(&context).clone()))),
-    ]);
+    let [sandbox, native] =
+        in_turns([&mut || drop(black_box(policy.decide(black_box(&context), None))), &mut || {
+            drop(black_box(sample::decide_natively(&black_box(&context).clone())))
+        }]);
     table.row("decision, p50", "µs", sandbox.p50, size.decision.p50);
     table.row("decision, p99", "µs", sandbox.p99, size.decision.p99);
     table.row("native function and deep clone, p50", "µs", native.p50, size.native);

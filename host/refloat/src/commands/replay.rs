@@ -34,7 +34,8 @@ pub(crate) fn run(args: &ReplayArgs, printer: &mut Printer) -> Ended {
         CannotRun::from_error(&error, "get the record again, whole and unedited").in_file(&name)
     })?;
     let modules = Modules::open(&args.cache)?;
-    if let Some((entry, fault)) = record.fault.as_ref().filter(|(_, fault)| fault.kind == GuestFaultKind::Disabled)
+    if let Some((entry, fault)) =
+        record.fault.as_ref().filter(|(_, fault)| fault.kind == GuestFaultKind::Disabled)
     {
         let line = format!("nobody was asked: {}", explain::fault(entry, fault));
         return Err(CannotRun::new(line, "replay the record of a decision for which policies were asked"));

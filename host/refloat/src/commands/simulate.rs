@@ -94,8 +94,8 @@ pub(super) fn play(
                 builtin => builtin.load(),
             },
         };
-        let component = loaded
-            .map_err(|error| CannotRun::from_error(&error, "").in_file(&format!("modules.{name}")))?;
+        let component =
+            loaded.map_err(|error| CannotRun::from_error(&error, "").in_file(&format!("modules.{name}")))?;
         components.insert(name.clone(), component.bytes);
     }
     let setup = Setup { scenario, seed, engine: Arc::clone(engine), components };
@@ -111,11 +111,7 @@ fn human(scenario: &Scenario, seed: u64, played: &Played) -> String {
     story(played, &mut layout);
     layout.gap();
     let lasted = format_duration(u32::try_from(played.lasted.as_secs()).unwrap_or(u32::MAX));
-    layout.paragraph(&format!(
-        "{lasted} of virtual time, {} requests, seed {seed}, hash {}",
-        played.requests.len(),
-        played.hash.chars().take(16).collect::<String>()
-    ));
+    layout.paragraph(&format!("{lasted} of virtual time, {} requests, seed {seed}", played.requests.len()));
     verdict(played, &mut layout);
     layout.into_text()
 }
