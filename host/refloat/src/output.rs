@@ -47,8 +47,7 @@ pub(crate) struct Classified {
 }
 
 impl Classified {
-    pub(crate) fn new(failure: Option<Failure>, read: Option<Classification>, hints: Found) -> Self {
-        let read = read.as_ref();
+    pub(crate) fn new(failure: Option<Failure>, read: Option<&Classification>, hints: Found) -> Self {
         Self {
             class: read.map(|read| read.class),
             retryability: read.map(|read| read.retryability),

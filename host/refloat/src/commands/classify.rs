@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
         of_promotion(&catalogue, &text, &name, args)?
     } else {
         let read = classify::text_by(&catalogue, args.step_kind.as_deref(), text.trim_end());
-        (Classified::new(None, Some(read.clone()), Found::default()), Some(read))
+        (Classified::new(None, Some(&read), Found::default()), Some(read))
     };
     output::show(args.output, &classified, printer, |classified| human(classified, read.as_ref()))?;
     Ok(Exit::AsExpected)
@@ -75,7 +75,7 @@ fn of_promotion(
     let hints = hints::examine(promotion);
     let failure = detect::promotion(promotion);
     let read = failure.is_some().then(|| classify::promotion_by(catalogue, promotion, &hints.accepted));
-    Ok((Classified::new(failure, read.clone(), hints), read))
+    Ok((Classified::new(failure, read.as_ref(), hints), read))
 }
 
 fn human(classified: &Classified, read: Option<&Classification>) -> String {
