@@ -176,6 +176,14 @@ impl Player {
                 let key = ObjectKey::of(promotion).context("a Promotion")?;
                 self.cluster.delete("alice@example.com", &key)?;
             }
+            around => self.around(around)?,
+        }
+        Ok(self.cluster.settle()?)
+    }
+
+    /// What happens around the Stage, rather than to it.
+    fn around(&mut self, act: &Act) -> anyhow::Result<()> {
+        match act {
             Act::Freight(wanted) => self.put_freight(wanted)?,
             Act::Advance(by) => {
                 let by = kargo_model::time::parse_duration(by).context("a duration")?;
@@ -198,9 +206,9 @@ impl Player {
                 self.cluster.without_promote.insert(user.clone());
             }
             Act::Script(script) => self.cluster.script = script.clone(),
-            Act::Expect(_) | Act::Shows(_) | Act::Rests(_) => {}
+            _ => {}
         }
-        Ok(self.cluster.settle()?)
+        Ok(())
     }
 
     fn shows(&mut self, fact: &Fact) -> anyhow::Result<()> {

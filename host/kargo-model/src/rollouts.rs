@@ -4,7 +4,7 @@
 //! `e/abort`.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::names::{FREIGHT_COLLECTION, STAGE, label_value};
 use crate::object::{at, flag, label, list, name, namespace, put, text};
@@ -293,8 +293,5 @@ fn assumed(run: &Value, outcome: &VerificationOutcome) -> Metric {
 
 fn count(counters: &mut Value, field: &str) {
     let before = at(counters, &[field]).and_then(Value::as_u64).unwrap_or_default();
-    if let Some(map) = counters.as_object_mut() {
-        let map: &mut Map<String, Value> = map;
-        map.insert(field.to_owned(), json!(before + 1));
-    }
+    put(counters, &[field], json!(before + 1));
 }
