@@ -2,6 +2,8 @@
 //! again to the model and compares what an outside observer sees, each refusal of `f/responses.json` is asked for, and a
 //! table says for every captured file whether the two agree, or why nobody compares them.
 
+#![allow(clippy::print_stdout, reason = "the table is what the test is for, and is read by people")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
