@@ -125,8 +125,8 @@ const DEEDS: &[(&str, Kind, &str)] = &[
     ("answer-not-utf8", Kind::Malformed, "not UTF-8"),
     ("answer-out-of-bounds", Kind::Malformed, "out of bounds"),
     // Calls of the host that no generated code makes.
-    ("log-bad-level", Kind::Malformed, "discriminant"),
-    ("log-out-of-bounds", Kind::Malformed, "out of bounds"),
+    ("log-bad-level", Kind::Trap, "discriminant"),
+    ("log-out-of-bounds", Kind::Trap, "out of bounds"),
     ("log-not-utf8", Kind::Malformed, "not UTF-8"),
     ("log-40-mib", Kind::TooLarge, "more than 262144 bytes"),
     ("handles-for-ever", Kind::Trap, "handle"),
@@ -369,7 +369,7 @@ fn more_of_anything_than_a_policy_needs_is_refused() {
     let imports: String = (0..10_000).map(import).collect();
     let policy = r#"(instance $i) (export "refloat:failure-policy/policy@0.1.0" (instance $i))"#;
     let crowded = wat::parse_str(format!("(component {imports} {policy})")).unwrap();
-    assert_eq!(refusal(&crowded).to_string(), "the component has 10000 imports, 200 is the most");
+    assert_eq!(refusal(&crowded).to_string(), "the component has 201 imports, 200 is the most");
     let deep = wat::parse_str(format!("{}{}", "(component ".repeat(50), ")".repeat(50))).unwrap();
     assert_eq!(refusal(&deep).to_string(), "the component has 9 levels of nesting, 8 is the most");
     let types = format!("(component {} {policy})", "(type (list u8))".repeat(100_001));
