@@ -407,7 +407,7 @@ async fn the_trail_tells_who_asked_for_what() {
         "2026-01-02T03:04:05Z 201 admin create /api/v1/namespaces/shop/configmaps?"
     );
     assert_eq!(write.request_object.as_ref().unwrap()["metadata"]["name"], "one");
-    assert_eq!(write.response_object.as_ref().unwrap()["metadata"]["resourceVersion"], "3");
+    assert_eq!(write.response_object.as_ref().unwrap()["metadata"]["resourceVersion"], "4");
 }
 
 #[tokio::test(start_paused = true)]
