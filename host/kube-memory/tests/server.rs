@@ -219,7 +219,9 @@ async fn a_watcher_recovers_from_every_end_of_a_watch() {
         server.set_faults(move |arrival: &Arrival<'_>| {
             n_watches += u32::from(arrival.verb == Some(Verb::Watch));
             let is_first = arrival.verb == Some(Verb::Watch) && n_watches == 1;
-            if is_first { Fate::WatchEnds(Duration::from_secs(5), end) } else { Fate::Normal }
+            // The label comes before the watcher does again: its shortest pause is 0.8 s, and then it is random.
+            let until = Duration::from_millis(5_500);
+            if is_first { Fate::WatchEnds(until, end) } else { Fate::Normal }
         });
         let notes = follow(&admin, watcher::Config::default());
         wait(6).await;
