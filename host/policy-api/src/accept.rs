@@ -212,6 +212,16 @@ fn limit_problems(body: &PolicyBody) -> Vec<Problem> {
     durations.into_iter().filter_map(unreadable).collect()
 }
 
+/// Every problem of a platform's caps.
+pub fn cap_problems(caps: &Caps) -> Vec<Problem> {
+    let unreadable = caps.max_failure_age.as_deref().filter(|text| parse_duration(text).is_none());
+    let message = |text: &str| format!("`{text}` is no duration; write `90s`, `5m`, `2h30m` or `1d`");
+    unreadable
+        .map(|text| problem("/caps/maxFailureAge", reasons::INVALID_SPEC, message(text)))
+        .into_iter()
+        .collect()
+}
+
 fn channel_problems(body: &PolicyBody) -> Vec<Problem> {
     let Some(on_guest_fault) = &body.on_guest_fault else { return Vec::new() };
     let unknown = |(index, name): (usize, &String)| {

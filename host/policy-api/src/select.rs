@@ -63,7 +63,8 @@ pub fn ruling<'a>(
     }
 }
 
-fn default_of<'a>(project: &ProjectSnapshot, platform: &'a [ClusterFailurePolicy]) -> Ruling<'a> {
+/// Which of `platform` gives Stages of the Project their default.
+pub fn default_of<'a>(project: &ProjectSnapshot, platform: &'a [ClusterFailurePolicy]) -> Ruling<'a> {
     let defaults = platform.iter().filter(|policy| policy.spec.default.is_some() && covers(policy, project));
     match highest(defaults, |policy| policy.spec.priority).as_slice() {
         [] => Ruling::Nothing,
@@ -119,7 +120,15 @@ fn tighter(a: Caps, b: Caps) -> Caps {
         project_modules: a.project_modules.min(b.project_modules),
         hosts: both(a.hosts, b.hosts),
         registries: both(a.registries, b.registries),
+        max_failure_age: youngest(a.max_failure_age, b.max_failure_age),
     }
+}
+
+/// The shorter of two durations. One that cannot be read is no cap, and `crate::accept` has said so.
+fn youngest(a: Option<String>, b: Option<String>) -> Option<String> {
+    let readable = |text: &String| parse_duration(text).is_some();
+    let both = [a.filter(readable), b.filter(readable)];
+    both.into_iter().flatten().min_by_key(|text| parse_duration(text))
 }
 
 fn least(a: Option<u32>, b: Option<u32>) -> Option<u32> {
@@ -148,6 +157,7 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
     let pauses = pauses(&limits, &default);
     Rules {
         mode: body.mode.to_core(),
+        held_back: None,
         actions: actions(body, caps),
         retries: count(limits.retries, default.retries, caps.retries).min(Rules::MAX_RETRIES),
         rollbacks: count(limits.rollbacks, default.rollbacks, caps.rollbacks).min(Rules::MAX_ROLLBACKS),
@@ -155,7 +165,11 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
         backoff_seconds: pauses.backoff,
         backoff_cap_seconds: pauses.cap,
         cooldown_seconds: pauses.cooldown,
-        max_age_seconds: pauses.max_age,
+        max_age_seconds: count(
+            Some(pauses.max_age),
+            default.max_age_seconds,
+            caps.max_failure_age.as_deref().and_then(parse_duration),
+        ),
         channels: body.channels.iter().map(|channel| channel.name.clone()).collect(),
         capture_outputs: body.capture_outputs.clone(),
         trust_envelopes: body.trust_envelopes.clone(),
@@ -238,6 +252,15 @@ pub fn conflict_statement(name: &str, tied: &[String]) -> Statement {
         others.join(", ")
     );
     Statement::yes(types::CONFLICT, reasons::SAME_PRIORITY, message)
+}
+
+/// What to say about a ClusterFailurePolicy by the number of Projects that it selects.
+pub fn projects_statement(projects: usize) -> Statement {
+    match projects {
+        0 => Statement::no(types::READY, reasons::NO_PROJECT_MATCHES, "no Project is selected"),
+        1 => Statement::yes(types::READY, reasons::READY, "selects 1 Project"),
+        several => Statement::yes(types::READY, reasons::READY, format!("selects {several} Projects")),
+    }
 }
 
 /// What to say about a policy by the number of Stages that it rules.

@@ -19,13 +19,13 @@ use policy_core::rules::Rules;
 use policy_core::write::{Verdict, Write};
 use policy_engine::Call;
 
+use crate::access;
 use crate::case::{Case, CaseError, Ending};
 use crate::host::Host;
 use crate::metrics::in_project;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::records::{self, RecordError};
-use crate::rights;
 use crate::scene::{self, Scene, SceneError};
 use crate::stage_records::{self, Ended, StageRecordError};
 use crate::steps::Step;
@@ -104,16 +104,20 @@ pub async fn decide(
     Ok(())
 }
 
-/// The rules, in Observe when the Project's account lacks what Enforce needs.
+/// The rules, in Observe when something stands in the way of Enforce.
 async fn rules_in_force(
     host: &Host,
     key: &StageKey,
     ruling: &Ruling,
 ) -> Result<Rules, crate::requests::RequestError> {
     let mut rules = ruling.rules.clone();
-    if rules.mode == Mode::Enforce && !rights::missing(host, key).await?.is_empty() {
-        tracing::info!(stage = %key, "observed only: the Project's account may not write");
+    if rules.mode != Mode::Enforce {
+        return Ok(rules);
+    }
+    if let Some(why) = access::ask(host, key).await?.obstacle() {
+        tracing::info!(stage = %key, why, "observed only");
         rules.mode = Mode::Observe;
+        rules.held_back = Some(why);
     }
     Ok(rules)
 }

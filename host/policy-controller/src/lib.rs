@@ -11,12 +11,15 @@
 //! [`retention`] deletes what we keep of the past and have no room for.
 
 pub mod acceptance;
+pub mod access;
 pub mod admin;
 pub mod case;
 pub mod clock;
 pub mod decide;
 pub mod deliver;
+pub mod doubles;
 pub mod events;
+pub mod failures;
 pub mod feeds;
 pub mod guests;
 pub mod host;
@@ -29,7 +32,6 @@ pub mod records;
 pub mod rehearse;
 pub mod requests;
 pub mod retention;
-pub mod rights;
 pub mod run;
 pub mod scene;
 pub mod stage_records;

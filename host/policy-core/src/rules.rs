@@ -14,6 +14,9 @@ use crate::decision::ActionKind;
 pub struct Rules {
     /// How far the host goes.
     pub mode: Mode,
+    /// What keeps it from going as far as the policy says, a sentence without a final dot; `None` when nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
     /// Allowed actions (G13). Whatever is not in it is refused.
     pub actions: Vec<ActionKind>,
     /// Retries per incident (G1), at most [`Rules::MAX_RETRIES`].
@@ -56,6 +59,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             mode: Mode::Observe,
+            held_back: None,
             actions: vec![
                 ActionKind::Notify,
                 ActionKind::EmitEvent,

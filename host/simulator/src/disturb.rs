@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use kube_memory::{Arrival, Fate, Faults, Verb, WatchEnd};
 
+use crate::scenario::Accident;
+
 /// Disturbs the requests of one user. Clones share what is wrong.
 #[derive(Clone, Debug)]
 pub struct Disturbance(Arc<Mutex<State>>);
@@ -17,6 +19,8 @@ pub struct Disturbance(Arc<Mutex<State>>);
 struct State {
     user: &'static str,
     are_webhooks_down: bool,
+    /// What becomes of the user's next Promotion.
+    next_create: Option<Accident>,
     /// The generator's state; `None` while nothing is disturbed.
     random: Option<u64>,
 }
@@ -24,7 +28,7 @@ struct State {
 impl Disturbance {
     /// Nothing is wrong yet with the requests of `user`.
     pub fn new(user: &'static str) -> Self {
-        Self(Arc::new(Mutex::new(State { user, are_webhooks_down: false, random: None })))
+        Self(Arc::new(Mutex::new(State { user, are_webhooks_down: false, next_create: None, random: None })))
     }
 
     /// From now on, requests are disturbed by this seed.
@@ -35,6 +39,11 @@ impl Disturbance {
     /// Whether the webhooks are down from now on.
     pub fn webhooks(&self, are_down: bool) {
         self.with(|state| state.are_webhooks_down = are_down);
+    }
+
+    /// What becomes of the next Promotion that the user asks for.
+    pub fn next_create(&self, accident: Accident) {
+        self.with(|state| state.next_create = Some(accident));
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -63,10 +72,21 @@ impl State {
             (10..30, true) => Fate::WatchLags(pause),
             (0..2, false) => Fate::Lost,
             (2..4, false) => Fate::AnswerLost(pause),
-            (4..5, false) => Fate::StoredLate(pause),
+            // Within what the API server gives a create, and long after the client gave up.
+            (4..5, false) => Fate::StoredLate(pause.saturating_mul(80)),
             (5..25, false) => Fate::Late(pause),
             (_, _) => Fate::Normal,
         })
+    }
+}
+
+fn happens(accident: Accident) -> Fate {
+    const SOON: Duration = Duration::from_millis(20);
+    match accident {
+        Accident::Lost => Fate::Lost,
+        Accident::AnswerLost => Fate::AnswerLost(SOON),
+        Accident::StoredLate => Fate::StoredLate(Duration::from_secs(4)),
+        Accident::Twice => Fate::Twice(SOON),
     }
 }
 
@@ -74,7 +94,15 @@ impl Faults for Disturbance {
     fn fate(&mut self, arrival: &Arrival<'_>) -> Fate {
         let is_watch = arrival.verb == Some(Verb::Watch);
         let is_ours = |state: &State| arrival.user.name() == state.user;
+        let is_create =
+            arrival.verb == Some(Verb::Create) && arrival.resource == "promotions" && !arrival.dry_run;
         self.with(|state| {
+            if is_create
+                && is_ours(state)
+                && let Some(accident) = state.next_create.take()
+            {
+                return happens(accident);
+            }
             let fate = if is_ours(state) { state.fate(is_watch) } else { None };
             match fate.unwrap_or_default() {
                 Fate::Normal if state.are_webhooks_down => Fate::WebhooksDown,

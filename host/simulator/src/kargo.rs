@@ -10,7 +10,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use kargo_model::admission::{self, Access, AdmissionRequest, Denial, request::CONTROLLER};
 use kargo_model::world::Templates;
-use kargo_model::{Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object};
+use kargo_model::{ControlPlane, Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -78,17 +78,25 @@ pub fn api(client: &Client, kind: Kind, project: &str) -> Api<DynamicObject> {
 pub struct Webhooks {
     ids: Mutex<SeededIds>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    control_plane: ControlPlane,
 }
 
 impl Webhooks {
     /// Webhooks whose ids come from `seed` and whose times from `clock`.
     pub fn new(seed: u64, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
-        Self { ids: Mutex::new(SeededIds::new(seed)), clock }
+        Self { ids: Mutex::new(SeededIds::new(seed)), clock, control_plane: ControlPlane::default() }
+    }
+
+    /// The same with another idea of whose accounts are Kargo's own.
+    #[must_use]
+    pub fn with_control_plane(self, control_plane: ControlPlane) -> Self {
+        Self { control_plane, ..self }
     }
 
     /// What the rules may look up: everything of Kargo's in that namespace.
     fn world(&self, review: &Review<'_>) -> World {
         let mut world = World::new((self.clock)());
+        world.control_plane = self.control_plane.clone();
         if let Some(namespace) = review.objects.get("", "namespaces", "", review.namespace) {
             world.put(namespace.clone());
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kargo_model::Script;
+use kargo_model::{ControlPlane, Script};
 use kube_memory::audit::Requests;
 use kube_memory::{ApiServer, Rbac, User};
 use policy_controller::clock::Clock;
@@ -153,7 +153,10 @@ impl Play {
         let clock = VirtualClock { epoch: EPOCH.parse().unwrap_or_default(), started: Instant::now() };
         let server = ApiServer::new(setup.seed, move || clock.now(), stage_set::resources());
         server.set_authorizer(Rbac);
-        server.set_admission(Webhooks::new(setup.seed.wrapping_add(1), Arc::new(move || clock.now())));
+        let webhooks = Webhooks::new(setup.seed.wrapping_add(1), Arc::new(move || clock.now()));
+        let whose =
+            scenario.world.control_plane.as_deref().and_then(|text| ControlPlane::matching(text).ok());
+        server.set_admission(webhooks.with_control_plane(whose.unwrap_or_default()));
         let disturbance = Disturbance::new(CONTROLLER);
         server.set_faults(disturbance.clone());
         let names = scenario.freight();
@@ -317,6 +320,9 @@ impl Play {
         if let Some(switch) = moment.kargo {
             self.recorder.note("kargo", format!("its controllers are {}", word(switch)));
             self.switch_kargo(setup, switch);
+        }
+        if let Some(accident) = moment.next_create {
+            self.disturbance.next_create(accident);
         }
         if let Some(switch) = moment.refloat {
             self.recorder.note("refloat", format!("the controller is {}", word(switch)));

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kargo_model::Script;
+use kargo_model::{ControlPlane, Script};
 use policy_api::crd::policy_body::PolicyBody;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,24 @@ pub struct WorldSpec {
     /// Verbs that the Project's account lacks, such as `promote`.
     #[serde(default)]
     pub missing_verbs: Vec<String>,
+    /// An expression for accounts that Kargo takes for its own control plane, in place of its chart's.
+    #[serde(default)]
+    pub control_plane: Option<String>,
+    /// Whose fields Kargo's definitions have.
+    #[serde(default)]
+    pub definitions: Definitions,
+}
+
+/// Whose fields Kargo's definitions have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Definitions {
+    /// Kargo 1.11's.
+    #[default]
+    #[serde(rename = "1.11")]
+    V1_11,
+    /// Those of a Kargo that lacks what Refloat relies on.
+    #[serde(rename = "older")]
+    Older,
 }
 
 fn default_project() -> String {
@@ -165,6 +183,22 @@ pub struct Moment {
     pub kargo: Option<Switch>,
     /// The controller dies without a word, or starts again.
     pub refloat: Option<Switch>,
+    /// What becomes of the next Promotion that the controller asks for.
+    pub next_create: Option<Accident>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Accident {
+    /// It never arrives.
+    Lost,
+    /// It is carried out, and its answer never arrives.
+    AnswerLost,
+    /// Its connection breaks at once, and it is carried out four seconds later all the same.
+    StoredLate,
+    /// It is carried out, answered, and carried out once more by something between client and server.
+    Twice,
 }
 
 /// Up or down.
@@ -230,6 +264,8 @@ pub struct Expectations {
     pub promotions_by_refloat: Option<usize>,
     /// Writes of Refloat on objects of Kargo, dry runs left out.
     pub writes_to_kargo: Option<usize>,
+    /// Attempts that have several Promotions, by an accident of the scenario's own.
+    pub doubles: usize,
     /// Texts that some message or Event of Refloat must contain.
     pub said: Vec<String>,
     /// Texts that none may contain.
@@ -283,6 +319,12 @@ impl Problem {
     }
 }
 
+/// An error of several lines, of which the last says what is wrong.
+fn one_line(error: &impl ToString) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim().to_owned()
+}
+
 impl Scenario {
     /// Aliases of all Freight that ever exists.
     pub fn freight(&self) -> FreightNames {
@@ -325,6 +367,11 @@ impl Scenario {
                 let message = format!("there are two Stages `{}`", stage.name);
                 problems.push(Problem::new(format!("{path}.name"), message, "give one another name"));
             }
+        }
+        let pattern = self.world.control_plane.as_deref().map(ControlPlane::matching);
+        if let Some(Err(error)) = pattern {
+            let help = "write a regular expression, such as `^system:serviceaccount:kargo:`";
+            problems.push(Problem::new("world.controlPlane", one_line(&error), help));
         }
         if self.world.stages.is_empty() {
             problems.push(Problem::new(
@@ -422,6 +469,7 @@ impl Moment {
             self.webhooks.is_some(),
             self.kargo.is_some(),
             self.refloat.is_some(),
+            self.next_create.is_some(),
         ]
         .into_iter()
         .filter(|is_there| *is_there)
