@@ -10,7 +10,7 @@ use policy_core::context::{Outcome, PastDecision};
 use policy_core::decision::ActionKind;
 use policy_core::failure::{Failure, UserAbort};
 use policy_core::guardrails::Seen;
-use policy_core::incident::{Attempt, Closed, IncidentState, Pending, Resolution, Timer};
+use policy_core::incident::{AskedRefresh, Attempt, Closed, IncidentState, Pending, Resolution, Timer};
 use policy_core::name::IncidentName;
 use policy_core::time::Timestamp;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::crd::incident::{
     ActionSummary, AttemptRecord, ChainState, ClosedRecord, DecisionSummary, FailureRecord, Incident,
-    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, SeenRecord, Spent,
+    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, RefreshRecord, SeenRecord, Spent,
     Timer as TimerRecord, UserAbortRecord,
 };
 
@@ -177,6 +177,10 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
         .timer
         .as_ref()
         .map(|timer| Timer { at: timestamp(&timer.next_at), cause: timer.cause.clone() });
+    state.refresh = status
+        .refresh
+        .as_ref()
+        .map(|asked| AskedRefresh { at: timestamp(&asked.at), token: asked.token.clone() });
     state.closed = status.closed.as_ref().map(|closed| reader.closed(closed)).transpose()?;
     Ok(state)
 }
@@ -200,6 +204,10 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
         .timer
         .as_ref()
         .map(|timer| TimerRecord { next_at: time(timer.at), cause: cut(&timer.cause, 1024) });
+    status.refresh = state
+        .refresh
+        .as_ref()
+        .map(|asked| RefreshRecord { at: time(asked.at), token: cut(&asked.token, 128) });
     status.closed = state.closed.as_ref().map(closed_record);
     status.state = phase(state);
 }

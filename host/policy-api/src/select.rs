@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 
 use kube::ResourceExt;
 use policy_core::context;
+use policy_core::deadlines::Deadlines;
 use policy_core::decision::ActionKind;
 use policy_core::failure::Trigger;
 use policy_core::name::StageName;
@@ -173,6 +174,7 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
         channels: body.channels.iter().map(|channel| channel.name.clone()).collect(),
         capture_outputs: body.capture_outputs.clone(),
         trust_envelopes: body.trust_envelopes.clone(),
+        deadlines: deadlines(body),
     }
 }
 
@@ -191,6 +193,17 @@ pub fn triggers(body: &PolicyBody, wanted: &[Trigger]) -> Vec<Trigger> {
 /// Rules that only observe, for a Stage in conflict.
 pub fn observing() -> Rules {
     Rules { mode: context::Mode::Observe, ..Rules::default() }
+}
+
+/// The deadlines of `body`: what it sets, within bounds, and the usual ones.
+fn deadlines(body: &PolicyBody) -> Deadlines {
+    let mut deadlines = Deadlines::default();
+    for (key, text) in body.deadlines.iter().flat_map(|given| given.given()) {
+        if let (Some(place), Some(seconds)) = (deadlines.get_mut(&key), parse_duration(&text)) {
+            *place = seconds.clamp(Deadlines::MIN_SECONDS, Deadlines::MAX_SECONDS);
+        }
+    }
+    deadlines
 }
 
 struct Pauses {

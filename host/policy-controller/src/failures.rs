@@ -1,73 +1,138 @@
-//! Failures of a Stage that want attention: those without an Incident that answers for them.
+//! Which failures of a Stage want an Incident, and when the Stage has to be looked at next.
 //!
-//! In: what the stores hold, or a scene. Out: failures that open an Incident now, and who answers for the others.
-//! Detection itself is `policy-core`'s; here is only what needs to know which Incidents there are. Nothing here writes.
+//! In: the stores for a cheap look, or a scene that was read live. Out: what one look finds, what of it is news, and who
+//! answers for it already. What ends badly always wants an Incident; what goes on for too long wants one if a policy
+//! asks for it, or if the host can help by itself. Everything else is counted once and left alone.
 
-use policy_core::context::ActorKind;
-use policy_core::detect;
-use policy_core::failure::Failure;
+use policy_api::crd::Incident;
+use policy_core::context::{ActorKind, Mode};
+use policy_core::detect::{self, Found, Run, Sight};
+use policy_core::failure::{Failure, Trigger};
 use policy_core::incident::{Attempt, Resolution};
 use policy_core::name::PromotionName;
-use policy_core::snapshot::{PromotionSnapshot, StageSnapshot};
+use policy_core::target;
+use policy_core::time::Timestamp;
 
 use crate::case::{Case, Ending};
 use crate::host::Host;
+use crate::metrics::in_project;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::scene::Scene;
+use crate::stage_records;
 use crate::visit::VisitError;
 
+/// What a look at the stores says.
+pub struct Attention {
+    /// Whether there is something to do now.
+    pub now: bool,
+    /// When there may be, if nothing else happens.
+    pub look_again: Option<Timestamp>,
+}
+
 /// Whether the stores show anything to do, so that quiet Stages cost no request.
-pub(crate) fn want_attention(host: &Host, key: &StageKey, ruling: &Ruling) -> bool {
+pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
+    let Some(found) = in_stores(host, key, ruling) else { return Attention { now: true, look_again: None } };
     let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    host.stores.with(|known| {
-        let promotions = known.promotions.get(key).into_iter().flatten().map(|(_, promotion)| promotion);
-        let stage = known.stages.get(key);
-        let promotions: Vec<_> = promotions.cloned().collect();
-        all(stage, &promotions).any(|failure| {
-            let name = policy_api::names::incident_name(&key.stage, &failure.id);
-            let is_known = known.incidents.get(key).is_some_and(|all| all.contains_key(name.as_str()));
-            !is_known && (failure.at >= oldest || !host.memory.leaves_alone(&failure.id))
-        })
+    let is_news = wanted(host, key, ruling, &found).any(|failure| {
+        let is_left_alone = failure.at < oldest && host.memory.leaves_alone(&failure.id);
+        !is_left_alone && !is_known(host, key, failure)
+    });
+    let may_be_stuck = found.wants_run && may_refresh_or_ask(ruling);
+    Attention { now: is_news || may_be_stuck, look_again: found.look_again }
+}
+
+fn may_refresh_or_ask(ruling: &Ruling) -> bool {
+    ruling.rules.mode == Mode::Enforce || ruling.asks(Trigger::VerificationStuck)
+}
+
+/// One look at a Stage as the stores have it; `None` when they do not.
+fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<Found> {
+    let project = host.stores.project(&key.project)?;
+    let (stage, promotions) = host.stores.with(|known| {
+        let promotions = known.promotions.get(key).map(|all| all.values().cloned().collect::<Vec<_>>());
+        (known.stages.get(key).cloned(), promotions.unwrap_or_default())
+    });
+    let stage = stage?;
+    let memory = stage_records::remembered(host, key, &stage);
+    // Freight says only what auto-promotion would take, and there is much of it.
+    let is_automatic = target::auto_promotion(&project, &stage);
+    let freight = if is_automatic { host.stores.freight(&key.project) } else { Vec::new() };
+    Some(detect::look(&Sight {
+        now: host.clock.now(),
+        deadlines: &ruling.rules.deadlines,
+        project: &project,
+        stage: &stage,
+        promotions: &promotions,
+        freight: &freight,
+        memory: &memory,
+        run: Run::NotRead,
+    }))
+}
+
+/// One look at a scene.
+pub fn in_scene(host: &Host, ruling: &Ruling, scene: &Scene) -> Found {
+    detect::look(&Sight {
+        now: host.clock.now(),
+        deadlines: &ruling.rules.deadlines,
+        project: &scene.project,
+        stage: &scene.stage,
+        promotions: &scene.promotions,
+        freight: &scene.freight,
+        memory: &scene.memory,
+        run: scene.run.as_ref().map_or(Run::NotRead, |run| Run::Read(run.as_ref())),
+    })
+}
+
+/// Failures that want an Incident under this ruling.
+fn wanted<'a>(
+    host: &'a Host,
+    key: &'a StageKey,
+    ruling: &'a Ruling,
+    found: &'a Found,
+) -> impl Iterator<Item = &'a Failure> {
+    found.failures.iter().filter(move |failure| {
+        let can_help = ruling.rules.mode == Mode::Enforce && found.refresh.contains(&failure.id);
+        let is_wanted = detect::is_an_end(failure.trigger) || can_help || ruling.asks(failure.trigger);
+        if !is_wanted && host.memory.leave_alone(&failure.id) {
+            host.metrics.ignored.get_or_create(&in_project(&key.project, "no-policy-asks")).inc();
+            tracing::info!(stage = %key, failure = %failure.summary, "left alone: no policy asks for it");
+        }
+        is_wanted
     })
 }
 
 /// What is old was counted or explained by now, and needs no look at every change of the Stage.
-pub(crate) fn leave_old_ones_alone(host: &Host, ruling: &Ruling, scene: &Scene) {
+pub fn leave_old_ones_alone(host: &Host, ruling: &Ruling, found: &Found) {
     let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    for failure in all(Some(&scene.stage), &scene.promotions).filter(|failure| failure.at < oldest) {
+    for failure in found.failures.iter().filter(|failure| failure.at < oldest) {
         host.memory.leave_alone(&failure.id);
     }
 }
 
-fn all<'a>(
-    stage: Option<&'a StageSnapshot>,
-    promotions: &'a [PromotionSnapshot],
-) -> impl Iterator<Item = Failure> + use<'a> {
-    let verification = stage.and_then(|stage| detect::verification(stage, promotions));
-    promotions.iter().filter_map(detect::promotion).chain(verification)
-}
-
 /// Failures that have no incident: not those of an incident's own attempts, which belong to it.
-pub(crate) fn new(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
-    let is_known = |failure: &Failure| {
-        let name = policy_api::names::incident_name(&key.stage, &failure.id);
-        host.stores.with(|known| {
-            let all = known.incidents.get(key);
-            all.is_some_and(|all| {
-                all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure))
-            })
-        })
-    };
-    let mut new: Vec<_> = all(Some(&scene.stage), &scene.promotions)
-        .filter(|failure| !is_known(failure) && !belongs_to_attempt(host, key, scene, failure))
+pub fn new(host: &Host, key: &StageKey, ruling: &Ruling, scene: &Scene, found: &Found) -> Vec<Failure> {
+    let mut new: Vec<_> = wanted(host, key, ruling, found)
+        .filter(|failure| !is_known(host, key, failure) && !belongs_to_attempt(host, key, scene, failure))
+        .cloned()
         .collect();
     new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
     new
 }
 
+/// Whether an Incident of this failure exists, or another one has dealt with it on its way.
+fn is_known(host: &Host, key: &StageKey, failure: &Failure) -> bool {
+    let name = policy_api::names::incident_name(&key.stage, &failure.id);
+    host.stores.with(|known| {
+        let all = known.incidents.get(key);
+        all.is_some_and(|all| {
+            all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure))
+        })
+    })
+}
+
 /// Whether an incident, open or closed, has dealt with this failure on its way: that of an attempt's verification.
-fn has_handled(incident: &policy_api::crd::Incident, failure: &Failure) -> bool {
+fn has_handled(incident: &Incident, failure: &Failure) -> bool {
     let id = failure.id.as_str();
     incident.status.as_ref().is_some_and(|status| {
         status.decided.as_deref() == Some(id)
@@ -94,7 +159,7 @@ fn asked_for_by<'a>(scene: &'a Scene, failure: &Failure) -> Option<Asked<'a>> {
 }
 
 /// Whether the failure is one of an Incident's own attempts. A Promotion that its Incident answers for opens no other one
-/// by its own failure; its verification may, once the incident is over.
+/// by its own failure; what comes of it later may, once the incident is over.
 fn belongs_to_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
     let Some(asked) = asked_for_by(scene, failure) else { return false };
     host.stores.with(|known| {
@@ -106,12 +171,43 @@ fn belongs_to_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Fail
             attempt.promotion.as_deref() == Some(asked.promotion.as_str())
                 || attempt.attempt_id == asked.attempt
         });
-        is_open || (is_attempt && failure.verification.is_none())
+        is_open || (is_attempt && is_of_promotion(failure))
     })
 }
 
+/// Whether it is the Promotion itself that failed, and not what it left behind: a verification, a sick Stage, a hold.
+fn is_of_promotion(failure: &Failure) -> bool {
+    let is_own = match failure.trigger {
+        Trigger::PromotionFailed
+        | Trigger::PromotionErrored
+        | Trigger::PromotionAborted
+        | Trigger::PromotionStalled
+        | Trigger::PromotionPendingStuck
+        | Trigger::PromotionDenied
+        | Trigger::PromotionNotRecorded
+        | Trigger::StepFailedTolerated
+        | Trigger::RollbackFailed => true,
+        Trigger::VerificationFailed
+        | Trigger::VerificationError
+        | Trigger::VerificationInconclusive
+        | Trigger::VerificationAborted
+        | Trigger::VerificationStuck
+        | Trigger::VerificationMissing
+        | Trigger::StageUnhealthy
+        | Trigger::StageHealthUnknown
+        | Trigger::AutoPromotionBlocked
+        | Trigger::ExternalAlert
+        | Trigger::Timer
+        | Trigger::ActionResult
+        | Trigger::ApprovalResolved
+        | Trigger::ApprovalExpired
+        | Trigger::Manual => false,
+    };
+    is_own && failure.verification.is_none()
+}
+
 /// Who answers for a failure that the stores show no Incident of.
-pub(crate) enum Answerable {
+pub enum Answerable {
     /// Nobody yet: it opens an Incident.
     Nobody,
     /// An Incident whose newest state the stores lack.
@@ -121,13 +217,17 @@ pub(crate) enum Answerable {
     Lost(Ending),
 }
 
-pub(crate) async fn answerable(
+/// Who answers for `failure`, by a live look at the Incident that its Promotion names.
+///
+/// # Errors
+/// When that Incident cannot be read.
+pub async fn answerable(
     host: &Host,
     key: &StageKey,
     scene: &Scene,
     failure: &Failure,
 ) -> Result<Answerable, VisitError> {
-    let asked = asked_for_by(scene, failure).filter(|_| failure.verification.is_none());
+    let asked = asked_for_by(scene, failure).filter(|_| is_of_promotion(failure));
     let Some(Asked { promotion, incident, attempt }) = asked else { return Ok(Answerable::Nobody) };
     let case = Case::load(host, key, incident).await.map_err(|error| VisitError::Case(key.clone(), error))?;
     let answers = |case: &Case| {

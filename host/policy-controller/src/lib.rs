@@ -6,8 +6,8 @@
 //! rehearse, claim, create, count, attach. Later visits follow the attempt until the incident closes.
 //! [`acceptance`] says which policies are in force; [`lease`] makes one replica the leader.
 //!
-//! Kargo objects are written only in [`deliver`], by POST or by a patch with a resourceVersion, as the Project's own
-//! account. Nothing here uses server-side apply, deletes anything of Kargo's, or knows whether the cluster is simulated;
+//! Kargo objects are written only in [`deliver`], by POST or by a patch with a resourceVersion, and in [`waits`], by the
+//! patch that makes Kargo look at a Stage once more; always as the Project's own account. Nothing here uses server-side apply, deletes anything of Kargo's, or knows whether the cluster is simulated;
 //! [`retention`] deletes what we keep of the past and have no room for.
 
 pub mod acceptance;
@@ -39,6 +39,7 @@ pub mod steps;
 pub mod stores;
 pub mod tell;
 pub mod visit;
+pub mod waits;
 pub mod watch;
 
 pub use run::{Options, RunError, run};

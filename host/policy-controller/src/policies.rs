@@ -12,7 +12,8 @@ use policy_api::crd::incident::{AcceptedPolicy, PolicyRef};
 use policy_api::crd::policy_body::{ChainEntry, PolicyBody};
 use policy_api::crd::{ClusterFailurePolicy, FailurePolicy};
 use policy_api::select;
-use policy_core::chain::Entry;
+use policy_core::chain::{self, Entry};
+use policy_core::failure::Trigger;
 use policy_core::guest_fault::{GuestFault, GuestFaultKind};
 use policy_core::manifest::Role;
 use policy_core::name::{Digest, ProjectName};
@@ -58,6 +59,11 @@ impl Ruling {
     /// Whether every entry of the chain can be asked.
     pub fn is_complete(&self) -> bool {
         self.chain.iter().all(|entry| entry.policy.is_ok())
+    }
+
+    /// Whether a policy of the chain asks for that trigger. One that cannot be used asks for nothing.
+    pub fn asks(&self, trigger: Trigger) -> bool {
+        self.chain.iter().any(|entry| entry.policy.is_ok() && chain::wants(&entry.entry, trigger))
     }
 }
 

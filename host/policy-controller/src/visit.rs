@@ -4,6 +4,7 @@
 //! said, so a visit too many changes nothing and a restart loses nothing.
 //! The order of things is that of the product definition, section 4; the steps of one incident are in [`advance`].
 
+use policy_core::detect::Found;
 use policy_core::failure::Failure;
 use policy_core::follow::{self, Followed};
 use policy_core::incident::{Attempt, Resolution};
@@ -25,9 +26,10 @@ use crate::scene::{self, Scene, SceneError};
 use crate::stage_records::{self, StageRecordError};
 use crate::steps::Step;
 use crate::tell;
+use crate::waits;
 
 /// How often an open incident is looked at when nothing changes: a watch event may be lost, a deadline may pass.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a new incident waits for a module that cannot be used: sources are asked every 30 s, so that one failed
 /// read after a change of leader does not hand an incident off.
 const MODULES_WITHIN_SECONDS: u32 = 120;
@@ -76,20 +78,22 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     let Some(ruling) = host.policies.ruling(key) else {
         return orphans(host, key).await;
     };
-    if open_incidents(host, key).is_empty() && !failures::want_attention(host, key, &ruling) {
-        return Ok(Next::Await);
+    let attention = failures::attention(host, key, &ruling);
+    if !attention.now && open_incidents(host, key).is_empty() {
+        return Ok(look_again(host, attention.look_again));
     }
     let scene = scene::read(host, key, &ruling.rules.capture_outputs).await;
     let Some(scene) = scene.map_err(|error| VisitError::Scene(key.clone(), error))? else {
         return orphans(host, key).await;
     };
-    let mut next = Next::Await;
+    let found = failures::in_scene(host, &ruling, &scene);
+    let mut next = look_again(host, found.look_again);
     let mut is_fresh = true;
-    for failure in failures::new(host, key, &scene) {
+    for failure in failures::new(host, key, &ruling, &scene, &found) {
         next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
         is_fresh = false;
     }
-    failures::leave_old_ones_alone(host, &ruling, &scene);
+    failures::leave_old_ones_alone(host, &ruling, &found);
     let mut first = is_fresh.then_some(scene);
     let mut failed = None;
     for name in open_incidents(host, key) {
@@ -118,6 +122,11 @@ async fn go_on(
         Some(mut case) => advance(host, key, ruling, &mut case, first).await,
         None => Ok(Next::Await),
     }
+}
+
+/// One wake-up for the time at which something would become a failure.
+fn look_again(host: &Host, time: Option<Timestamp>) -> Next {
+    time.map_or(Next::Await, |time| at(host, time))
 }
 
 /// Names of the Stage's open incidents, oldest first.
@@ -196,6 +205,16 @@ enum Phase {
     Undecided,
 }
 
+impl Phase {
+    /// Whether a delivery was claimed and is not over.
+    fn is_attempt(&self) -> bool {
+        match self {
+            Self::Claimed(_) | Self::Delivered(_) => true,
+            Self::Planned(_) | Self::Waiting(_) | Self::Undecided => false,
+        }
+    }
+}
+
 fn phase(case: &Case, now: Timestamp) -> Phase {
     if let Some(attempt) = case.open_attempt() {
         if attempt.is_unanswered() {
@@ -238,12 +257,20 @@ async fn advance(
         if let Some(double) = doubles::find(case, &scene) {
             return doubles::tell(host, key, case, &scene, &double).await;
         }
-        let stepped = match phase(case, host.clock.now()) {
+        let found = failures::in_scene(host, ruling, &scene);
+        let phase = phase(case, host.clock.now());
+        if let Some(ending) = waits::went_on(case, &found).filter(|_| !phase.is_attempt()) {
+            match gone_on(host, key, case, &scene, ending).await? {
+                Some(next) => return Ok(next),
+                None => continue,
+            }
+        }
+        let stepped = match phase {
             Phase::Claimed(number) => deliver::resume(host, key, ruling, case, &scene, number).await?,
-            Phase::Delivered(attempt) => followed(host, key, case, &scene, &attempt).await?,
+            Phase::Delivered(attempt) => followed(host, key, ruling, case, &scene, &found, &attempt).await?,
             Phase::Planned(pending) => deliver::when_due(host, key, ruling, case, &scene, &pending).await?,
             Phase::Waiting(until) => Some(at(host, until)),
-            Phase::Undecided => undecided(host, key, ruling, case, &scene).await?,
+            Phase::Undecided => undecided(host, key, ruling, case, &scene, &found).await?,
         };
         if let Some(next) = stepped {
             return Ok(next);
@@ -252,17 +279,35 @@ async fn advance(
     Ok(Next::After(Duration::from_secs(1)))
 }
 
+/// What the incident is about is over without anybody's help. An attempt that it was about is followed again.
+async fn gone_on(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    ending: Ending,
+) -> Result<Option<Next>, VisitError> {
+    let Some(number) = waits::followed_again(case) else {
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
+    };
+    case.with_attempt(number, |attempt| attempt.outcome = policy_core::context::Outcome::Pending);
+    case.state.pending = None;
+    case.state.timer = None;
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    Ok(None)
+}
+
 async fn undecided(
     host: &Host,
     key: &StageKey,
     ruling: &Ruling,
     case: &mut Case,
     scene: &Scene,
+    found: &Found,
 ) -> Result<Option<Next>, VisitError> {
     match settle::settle(&case.state.current, &scene.stage, &scene.promotions) {
         Settled::NotYet { because } => {
-            tracing::debug!(stage = %key, because, "not settled");
-            return Ok(Some(Next::After(LOOK_AGAIN)));
+            return waits::unsettled(host, key, ruling, case, scene, &because).await;
         }
         Settled::Overtaken { by } => {
             let message = format!("the Stage has moved on: {by}");
@@ -270,6 +315,10 @@ async fn undecided(
             return close(host, key, case, &scene.stage, ending).await.map(Some);
         }
         Settled::Yes => host.checkpoints.passed(Step::Settled),
+    }
+    let failure = case.state.current.clone();
+    if let Some(next) = waits::refreshed(host, key, ruling, case, scene, found, &failure).await? {
+        return Ok(Some(next));
     }
     if !ruling.is_complete() && host.clock.now().since(case.state.opened) < MODULES_WITHIN_SECONDS {
         tracing::info!(stage = %key, "a module of the chain cannot be used yet");
@@ -294,15 +343,17 @@ async fn undecided(
 async fn followed(
     host: &Host,
     key: &StageKey,
+    ruling: &Ruling,
     case: &mut Case,
     scene: &Scene,
+    found: &Found,
     attempt: &Attempt,
 ) -> Result<Option<Next>, VisitError> {
     use policy_core::context::Outcome;
     let standing = follow::attempt(attempt, &scene.stage, &scene.promotions);
     if let Followed::Waiting { because } = &standing {
         tracing::debug!(stage = %key, because, "attempt under way");
-        return Ok(Some(Next::After(LOOK_AGAIN)));
+        return waits::unfollowed(host, key, ruling, case, scene, found, attempt).await;
     }
     host.checkpoints.passed(Step::Followed);
     let (outcome, ending) = match standing {

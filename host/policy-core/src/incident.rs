@@ -49,6 +49,9 @@ pub struct IncidentState {
     /// When the policies want to be asked again.
     #[serde(default)]
     pub timer: Option<Timer>,
+    /// The refresh of the Stage that was asked for, see [`crate::refresh`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<AskedRefresh>,
     /// How it ended; `None` while it is open.
     #[serde(default)]
     pub closed: Option<Closed>,
@@ -70,6 +73,7 @@ impl IncidentState {
             n_decisions: 0,
             pending: None,
             timer: None,
+            refresh: None,
             closed: None,
         }
     }
@@ -137,6 +141,16 @@ pub struct Pending {
     pub seen: Seen,
 }
 
+/// A refresh of the Stage that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AskedRefresh {
+    /// When.
+    pub at: Timestamp,
+    /// The token: Kargo repeats it once it has looked.
+    pub token: String,
+}
+
 /// When the policies want to be asked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -188,7 +202,7 @@ pub struct Closed {
 /// How incidents end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resolution {
-    /// A retry worked, and so did its verification.
+    /// A retry worked, and so did its verification; or Kargo went on after a refresh.
     Recovered,
     /// A rollback worked, and its verification ran afresh and was good.
     RolledBack,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::context::Mode;
+use crate::deadlines::Deadlines;
 use crate::decision::ActionKind;
 
 /// The rules in force for one Stage.
@@ -40,6 +41,9 @@ pub struct Rules {
     /// Aliases of steps whose texts may quote envelopes. Those of other steps are heard only in the author's own words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trust_envelopes: Vec<String>,
+    /// How long things may go on before they are failures.
+    #[serde(skip_serializing_if = "Deadlines::are_usual")]
+    pub deadlines: Deadlines,
 }
 
 impl Rules {
@@ -81,6 +85,7 @@ impl Default for Rules {
             channels: Vec::new(),
             capture_outputs: Vec::new(),
             trust_envelopes: Vec::new(),
+            deadlines: Deadlines::default(),
         }
     }
 }

@@ -114,6 +114,19 @@ impl PromotionSnapshot {
     pub fn is_terminal(&self) -> bool {
         self.phase.is_some_and(PromotionPhase::is_terminal)
     }
+
+    /// What detection needs of it and nothing more, so that many fit into memory: no texts, no outputs, and of one that
+    /// has ended only the steps that failed and were tolerated.
+    pub fn shrink(&mut self) {
+        let is_over = self.is_terminal();
+        self.message.clear();
+        self.steps.retain(|step| !is_over || (step.has_failed() && step.continue_on_error));
+        for step in &mut self.steps {
+            step.output = None;
+            step.message.truncate(step.message.floor_char_boundary(1));
+        }
+        self.steps.shrink_to_fit();
+    }
 }
 
 /// One step of a Promotion.
@@ -193,12 +206,38 @@ pub struct StageSnapshot {
     pub holds: Vec<HoldSnapshot>,
     /// `kargo.akuity.io/reverify`, as it stands.
     pub reverify: Option<String>,
+    /// `kargo.akuity.io/refresh`, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<String>,
+    /// `status.lastHandledRefresh`: the newest such token after which Kargo has looked at the Stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handled_refresh: Option<String>,
+    /// The first of `status.health.issues`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_issue: Option<String>,
+    /// Why Kargo's last look at the Stage ended in an error. For people: it never decides anything by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconcile_error: Option<String>,
+    /// `status.promotionWindowStatus`, which only Kargo Enterprise writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowSnapshot>,
     /// `refloat.dev/ignore: "true"` on the Stage.
     #[serde(default)]
     pub ignored: bool,
     /// Whether the Stage is being deleted.
     #[serde(default)]
     pub deleting: bool,
+}
+
+/// A promotion window of Kargo Enterprise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WindowSnapshot {
+    /// Whether it keeps Promotions waiting now.
+    #[serde(default)]
+    pub closed: bool,
+    /// When it opens, as Kargo writes it.
+    pub next_open: Option<String>,
 }
 
 /// One entry of `spec.requestedFreight`.
@@ -219,6 +258,9 @@ pub struct FreightRequest {
     /// `requiredSoakTime` in seconds.
     #[serde(default)]
     pub soak_seconds: u32,
+    /// Whether auto-promotion takes what the upstream Stage holds, and not the newest Freight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follows_upstream: bool,
 }
 
 /// `status.lastPromotion`.
@@ -323,6 +365,9 @@ pub struct HoldSnapshot {
     pub promotion: Option<PromotionName>,
     /// Who made it.
     pub actor: Option<String>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
 }
 
 /// A piece of Freight.

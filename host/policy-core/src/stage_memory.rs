@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Health;
+use crate::detect;
 use crate::guardrails::budget::DAY_SECONDS;
 use crate::guardrails::g23_guest_fault::FaultTally;
 use crate::incident::Delivery;
@@ -62,8 +63,8 @@ impl StageMemory {
             good: self.good_now(stage, promotions, now),
             deliveries: deliveries(&self.deliveries, seen, now),
             faults: self.faults.clone(),
-            unhealthy_since: since(stage.health, Health::Unhealthy, self.unhealthy_since, now),
-            unknown_since: since(stage.health, Health::Unknown, self.unknown_since, now),
+            unhealthy_since: since(stage, Health::Unhealthy, self.unhealthy_since, now),
+            unknown_since: since(stage, Health::Unknown, self.unknown_since, now),
         }
     }
 
@@ -105,6 +106,7 @@ pub fn deliveries(remembered: &[Delivery], seen: &[Delivery], now: Timestamp) ->
     kept
 }
 
-fn since(health: Option<Health>, of: Health, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    (health == Some(of)).then(|| known.unwrap_or(now))
+/// Health counts only while it speaks of what was promoted last: a Stage is Unknown whenever a Promotion runs.
+fn since(stage: &StageSnapshot, of: Health, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    (stage.health == Some(of) && detect::speaks_of_freight(stage)).then(|| known.unwrap_or(now))
 }

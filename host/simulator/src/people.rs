@@ -77,17 +77,23 @@ pub async fn promote(client: &Client, on: Stage<'_>, freight: &str) -> Result<()
     create(client, &promotion).await
 }
 
-/// Aborts the Stage's oldest Promotion that is not over; nothing happens when there is none.
+/// Aborts the Stage's oldest Promotion that is not over, or the newest; nothing happens when there is none.
 ///
 /// # Errors
 /// As Kargo says.
-pub async fn abort(client: &Client, server: &ApiServer, on: Stage<'_>) -> Result<(), kube::Error> {
-    let running = server.look(|objects| {
+pub async fn abort(
+    client: &Client,
+    server: &ApiServer,
+    on: Stage<'_>,
+    newest: bool,
+) -> Result<(), kube::Error> {
+    let wanted = server.look(|objects| {
         let all = objects.list(KARGO, "promotions", on.project);
-        let open = all.into_iter().find(|one| text(one, "/spec/stage") == on.name && !is_over(one));
-        open.map(|one| text(one, "/metadata/name").to_owned())
+        let mut open = all.into_iter().filter(|one| text(one, "/spec/stage") == on.name && !is_over(one));
+        let one = if newest { open.last() } else { open.next() };
+        one.map(|one| text(one, "/metadata/name").to_owned())
     });
-    let Some(name) = running else { return Ok(()) };
+    let Some(name) = wanted else { return Ok(()) };
     let annotations = BTreeMap::from([(ABORT.to_owned(), r#"{"action":"terminate"}"#.to_owned())]);
     patch(client, Kind::Promotion, on.project, &name, &annotations).await
 }

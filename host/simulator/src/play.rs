@@ -324,6 +324,14 @@ impl Play {
         if let Some(accident) = moment.next_create {
             self.disturbance.next_create(accident);
         }
+        if let Some(stages) = &moment.hangs {
+            let text = match stages.as_slice() {
+                [] => "it looks at every Stage again".to_owned(),
+                stages => format!("it looks at `{}` no more", stages.join("`, `")),
+            };
+            self.recorder.note("kargo", text);
+            self.director.hang(stages);
+        }
         if let Some(switch) = moment.refloat {
             self.recorder.note("refloat", format!("the controller is {}", word(switch)));
             self.switch_refloat(setup, switch);
@@ -342,7 +350,7 @@ impl Play {
         if let Some(abort) = &moment.abort {
             let on = Stage { project, name: &abort.stage };
             self.recorder.note(abort.by.as_str(), format!("aborts the Promotion of `{}`", abort.stage));
-            self.say(people::abort(&person(&abort.by), &self.server, on).await, &abort.by);
+            self.say(people::abort(&person(&abort.by), &self.server, on, abort.newest).await, &abort.by);
         }
         if let Some(abort) = &moment.abort_verification {
             let on = Stage { project, name: &abort.stage };

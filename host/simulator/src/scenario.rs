@@ -163,8 +163,8 @@ pub struct Moment {
     pub freight: Option<FreightSpec>,
     /// Somebody promotes.
     pub promote: Option<Promote>,
-    /// Somebody aborts the Stage's running Promotion, or the newest one that waits.
-    pub abort: Option<OnStage>,
+    /// Somebody aborts a Promotion of the Stage.
+    pub abort: Option<Abort>,
     /// Somebody aborts the Stage's running verification.
     pub abort_verification: Option<OnStage>,
     /// Somebody asks for the Stage's verification once more.
@@ -181,6 +181,8 @@ pub struct Moment {
     pub webhooks: Option<Switch>,
     /// Kargo's controllers stop or start.
     pub kargo: Option<Switch>,
+    /// From now on Kargo looks at none of these Stages, however often it is woken; their Promotions run all the same.
+    pub hangs: Option<Vec<String>>,
     /// The controller dies without a word, or starts again.
     pub refloat: Option<Switch>,
     /// What becomes of the next Promotion that the controller asks for.
@@ -219,6 +221,20 @@ pub struct Promote {
     pub stage: String,
     /// Which Freight.
     pub freight: String,
+    /// Who.
+    #[serde(default = "alice")]
+    pub by: String,
+}
+
+/// Somebody aborts a Promotion that is not over.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Abort {
+    /// Of which Stage.
+    pub stage: String,
+    /// The newest of them; otherwise the oldest, which is the one that runs.
+    #[serde(default)]
+    pub newest: bool,
     /// Who.
     #[serde(default = "alice")]
     pub by: String,
@@ -418,9 +434,12 @@ impl Scenario {
             problems.extend(self.unknown_stage(&format!("{path}.promote.stage"), &promote.stage));
             problems.extend(self.unknown_freight(&format!("{path}.promote.freight"), &promote.freight));
         }
-        let on_stage = [moment.abort.as_ref(), moment.abort_verification.as_ref(), moment.reverify.as_ref()];
+        let on_stage = [moment.abort_verification.as_ref(), moment.reverify.as_ref()];
         let annotated = moment.annotate.as_ref().map(|annotate| &annotate.stage);
-        for stage in on_stage.into_iter().flatten().map(|on| &on.stage).chain(annotated) {
+        let aborted = moment.abort.as_ref().map(|abort| &abort.stage);
+        let hanging = moment.hangs.iter().flatten();
+        let named = on_stage.into_iter().flatten().map(|on| &on.stage);
+        for stage in named.chain(annotated).chain(aborted).chain(hanging) {
             problems.extend(self.unknown_stage(&path, stage));
         }
         problems
@@ -468,6 +487,7 @@ impl Moment {
             self.policies.is_some(),
             self.webhooks.is_some(),
             self.kargo.is_some(),
+            self.hangs.is_some(),
             self.refloat.is_some(),
             self.next_create.is_some(),
         ]

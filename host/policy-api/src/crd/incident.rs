@@ -163,6 +163,9 @@ pub struct IncidentStatus {
     /// The policy as it was when the incident was opened; it stays in force for this incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<AcceptedPolicy>,
+    /// The refresh of the Stage that was asked for, so that Kargo looks at it once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshRecord>,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<ClosedRecord>,
@@ -300,6 +303,17 @@ pub struct Timer {
     /// What is waited for.
     #[schemars(length(max = 1024))]
     pub cause: String,
+}
+
+/// A refresh of the Stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshRecord {
+    /// When it was asked for.
+    pub at: Time,
+    /// Value of the annotation `kargo.akuity.io/refresh`.
+    #[schemars(length(max = 128))]
+    pub token: String,
 }
 
 /// What a chain entry wants to be given back.

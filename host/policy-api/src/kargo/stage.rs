@@ -1,7 +1,8 @@
 //! Stage, as read from the API server.
 //!
 //! In: JSON. Out: a struct without health check outputs and without the copies of Promotion statuses that Kargo
-//! embeds. Conditions are left out on purpose: none of them may decide anything (kargo-api.md 9, pitfall 10).
+//! embeds. Of conditions only the text of an error is read, for people: none of them may decide anything
+//! (kargo-api.md 9, pitfall 10).
 
 use std::collections::BTreeMap;
 
@@ -77,6 +78,18 @@ pub struct SourcesText {
     /// `All`, `OneOf` or empty, which means `OneOf`.
     #[serde(default)]
     pub availability_strategy: String,
+    /// What auto-promotion chooses.
+    #[serde(default)]
+    pub auto_promotion_options: Option<AutoPromotionText>,
+}
+
+/// `autoPromotionOptions` of a request.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoPromotionText {
+    /// `NewestFreight`, `MatchUpstream` or empty, which means the first.
+    #[serde(default)]
+    pub selection_policy: String,
 }
 
 /// Kind and name of where Freight comes from.
@@ -147,6 +160,41 @@ pub struct StageStatus {
     /// Durable holds by origin.
     #[serde(default)]
     pub auto_promotion_holds: BTreeMap<String, Hold>,
+    /// The newest refresh token after which Kargo has looked.
+    #[serde(default)]
+    pub last_handled_refresh: String,
+    /// Conditions, of which only an error's text is taken over.
+    #[serde(default)]
+    pub conditions: Vec<ConditionText>,
+    /// Promotion windows, which only Kargo Enterprise has.
+    #[serde(default)]
+    pub promotion_window_status: Option<WindowText>,
+}
+
+/// A condition without its times.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ConditionText {
+    /// Its type.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// Its reason.
+    #[serde(default)]
+    pub reason: String,
+    /// Its message.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// `promotionWindowStatus`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowText {
+    /// Whether Promotions wait.
+    #[serde(default)]
+    pub closed: bool,
+    /// When it opens.
+    #[serde(default)]
+    pub next_open: String,
 }
 
 /// A combination of Freight.
@@ -216,6 +264,9 @@ pub struct HealthText {
     /// One of Kargo's five words.
     #[serde(default)]
     pub status: String,
+    /// What the checks say.
+    #[serde(default)]
+    pub issues: Vec<String>,
 }
 
 /// `currentPromotion` and `lastPromotion`.
@@ -257,4 +308,7 @@ pub struct Hold {
     /// Who made it.
     #[serde(default)]
     pub actor: String,
+    /// When it was made.
+    #[serde(default)]
+    pub created_at: Option<Moment>,
 }

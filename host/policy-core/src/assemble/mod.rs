@@ -10,7 +10,7 @@ mod stage;
 
 use crate::context::{AttemptFacts, Budgets, Context, FailureFacts, IncidentFacts};
 use crate::decision::ActionKind;
-use crate::failure::{Classification, Failure, StepHint};
+use crate::failure::{Classification, Failure, StepHint, Trigger};
 use crate::guardrails::budget;
 use crate::incident::{Attempt, Delivery, IncidentState};
 use crate::name::FreightName;
@@ -171,7 +171,13 @@ fn failure(failure: &Failure) -> FailureFacts {
 
 /// A failure of a verification is read from the AnalysisRun, every other one from the Promotion's steps.
 fn classification(world: &World<'_>, hints: &[StepHint]) -> Classification {
+    let handled = [world.failure.trigger, world.incident.current.trigger];
     let is_of_verification = world.failure.verification.is_some();
+    let by_trigger =
+        |trigger: Trigger| classify::ongoing(trigger, is_of_verification, world.stage, world.promotion());
+    if let Some(read) = handled.into_iter().find_map(by_trigger) {
+        return read;
+    }
     match (is_of_verification, world.verification(), world.promotion()) {
         (true, Some(verification), _) => classify::verification(verification, world.analysis_run),
         (false, _, Some(promotion)) => classify::promotion(promotion, hints),

@@ -4,18 +4,22 @@
 
 use policy_core::context::Health;
 use policy_core::name::{FreightName, Origin, ProjectName, PromotionName, StageName, VerificationId};
+use policy_core::redact;
 use policy_core::snapshot::{
     CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot, VerificationPhase,
-    VerificationSnapshot,
+    VerificationSnapshot, WindowSnapshot,
 };
 
 use super::promotion::{default_alias, phase};
 use super::{ConvertError, Identity, annotation, identity, is_ignored, origin, some, time};
 use crate::kargo::digest::TemplateDigest;
 use crate::kargo::stage::{
-    Collection, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
+    Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
 };
 use crate::kargo::{Stage, keys};
+
+/// Longest text of Kargo's that is kept of a Stage, in bytes.
+const MAX_TEXT: usize = 512;
 
 /// Converts a Stage.
 ///
@@ -47,6 +51,14 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
         history: history.map(|(at, entry)| collection(&object, at, entry)).collect::<Result<_, _>>()?,
         holds: holds(status),
         reverify: annotation(&stage.metadata, keys::REVERIFY).map(str::to_owned),
+        refresh: annotation(&stage.metadata, keys::REFRESH).map(str::to_owned),
+        handled_refresh: some(&status.last_handled_refresh),
+        health_issue: health_issue(status),
+        reconcile_error: reconcile_error(status),
+        window: status
+            .promotion_window_status
+            .as_ref()
+            .map(|window| WindowSnapshot { closed: window.closed, next_open: some(&window.next_open) }),
         ignored: is_ignored(&stage.metadata),
         deleting: stage.metadata.deletion_timestamp.is_some(),
     })
@@ -59,6 +71,11 @@ fn request(request: &RequestText) -> Option<FreightRequest> {
         stages: request.sources.stages.iter().map(|stage| StageName::from(stage.as_str())).collect(),
         all_stages: request.sources.availability_strategy == "All",
         soak_seconds: request.sources.required_soak_time.unwrap_or_default().seconds_required(),
+        follows_upstream: request
+            .sources
+            .auto_promotion_options
+            .as_ref()
+            .is_some_and(|options| options.selection_policy == "MatchUpstream"),
     })
 }
 
@@ -94,6 +111,21 @@ fn health(object: &str, status: &StageStatus) -> Result<Option<Health>, ConvertE
             return Err(ConvertError::UnknownWord { object: object.to_owned(), path, word: word.to_owned() });
         }
     }))
+}
+
+/// What the first health check that is not content says. Redacted before it is cut: half a token is no token to
+/// anybody who looks for tokens.
+fn health_issue(status: &StageStatus) -> Option<String> {
+    let issue = status.health.as_ref()?.issues.iter().find(|issue| !issue.is_empty())?;
+    Some(redact::shown(issue, MAX_TEXT))
+}
+
+/// Why the last reconcile ended (`regular_stages.go:2303-2325`).
+fn reconcile_error(status: &StageStatus) -> Option<String> {
+    let is_error =
+        |condition: &&ConditionText| condition.kind == "Ready" && condition.reason == "ReconcileError";
+    let error = status.conditions.iter().find(is_error)?;
+    Some(redact::shown(&error.message, MAX_TEXT))
 }
 
 fn last_promotion(
@@ -170,6 +202,7 @@ fn holds(status: &StageStatus) -> Vec<HoldSnapshot> {
             freight: FreightName::from(hold.freight_name.as_str()),
             promotion: named(&hold.promotion_name),
             actor: some(&hold.actor),
+            created: hold.created_at.map(time),
         })
         .collect()
 }
