@@ -23,7 +23,7 @@ pub use promotion::{Promotion, PromotionSpec, PromotionStatus, StepResult, StepR
 pub use stage::{
     Collection, FreightReference, HealthText, Hold, LastPromotionText, OriginText, PromotionReference,
     PromotionTemplate, RequestText, SourcesText, Stage, StageSpec, StageStatus, TemplateSpec, TemplateStep,
-    VerificationText,
+    VerificationText, WindowText,
 };
 pub use time::{GoDuration, Moment};
 

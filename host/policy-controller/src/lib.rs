@@ -12,6 +12,7 @@
 
 pub mod acceptance;
 pub mod admin;
+mod around;
 pub mod case;
 pub mod clock;
 pub mod decide;

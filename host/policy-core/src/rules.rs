@@ -37,6 +37,8 @@ pub struct Rules {
     /// Aliases of steps whose texts may quote envelopes. Those of other steps are heard only in the author's own words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trust_envelopes: Vec<String>,
+    /// Largest context as JSON, bytes; see [`crate::assemble::cut`] for what goes first.
+    pub context_bytes: u32,
 }
 
 impl Rules {
@@ -49,6 +51,10 @@ impl Rules {
     pub const MIN_BACKOFF_SECONDS: u32 = 10;
     /// No wait is longer: 14 days.
     pub const MAX_WAIT_SECONDS: u32 = 14 * 86_400;
+    /// No context is cut to less than 16 KiB: what failed would no longer fit beside what a decision needs.
+    pub const MIN_CONTEXT_BYTES: u32 = 16 * 1024;
+    /// No context is larger: 256 KiB.
+    pub const MAX_CONTEXT_BYTES: u32 = 256 * 1024;
 }
 
 impl Default for Rules {
@@ -77,6 +83,7 @@ impl Default for Rules {
             channels: Vec::new(),
             capture_outputs: Vec::new(),
             trust_envelopes: Vec::new(),
+            context_bytes: 64 * 1024,
         }
     }
 }

@@ -115,14 +115,22 @@ pub enum TemplateStep {
     /// Runs one runner.
     Runner(StepText),
     /// Stands for the steps of a PromotionTask, whose text is not in the Stage.
-    Task,
+    Task {
+        /// `as`.
+        alias: String,
+        /// The task's name.
+        name: String,
+    },
 }
 
 impl<'de> Deserialize<'de> for TemplateStep {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let step = Value::deserialize(deserializer)?;
-        if step.get("task").is_some_and(|task| !task.is_null()) {
-            return Ok(Self::Task);
+        if let Some(task) = step.get("task").filter(|task| !task.is_null()) {
+            let text = |value: &Value, key: &str| {
+                value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            return Ok(Self::Task { alias: text(&step, "as"), name: text(task, "name") });
         }
         StepText::deserialize(step).map(Self::Runner).map_err(serde::de::Error::custom)
     }
@@ -147,6 +155,24 @@ pub struct StageStatus {
     /// Durable holds by origin.
     #[serde(default)]
     pub auto_promotion_holds: BTreeMap<String, Hold>,
+    /// Whether Promotions are let through; from Kargo 1.12 on, written by Kargo Enterprise only.
+    #[serde(default)]
+    pub promotion_window_status: Option<WindowText>,
+}
+
+/// `promotionWindowStatus` (`api/v1alpha1/stage_types.go`, main).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowText {
+    /// Whether they are not.
+    #[serde(default)]
+    pub closed: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// When they are again.
+    #[serde(default)]
+    pub next_open: Option<Moment>,
 }
 
 /// A combination of Freight.
