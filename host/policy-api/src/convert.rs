@@ -171,6 +171,7 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     state.sent.clone_from(&status.sent);
     state.states = status.chain_states.iter().map(|entry| entry.state.clone()).collect();
     state.decided = status.decided.as_deref().map(Into::into);
+    state.rule.clone_from(&status.rule);
     state.n_decisions = status.decisions_total;
     state.pending = status.pending.as_ref().map(|pending| reader.pending(pending)).transpose()?;
     state.timer = status
@@ -199,6 +200,7 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.decisions = state.decisions.iter().map(decision_summary).collect();
     status.decisions_total = state.n_decisions;
     status.decided = state.decided.as_ref().map(|id| id.as_str().to_owned());
+    status.rule = state.rule.as_deref().map(|rule| cut(rule, 128));
     status.pending = state.pending.as_ref().map(pending_record);
     status.timer = state
         .timer

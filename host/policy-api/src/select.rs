@@ -175,6 +175,10 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
         capture_outputs: body.capture_outputs.clone(),
         trust_envelopes: body.trust_envelopes.clone(),
         deadlines: deadlines(body),
+        context_bytes: limits
+            .context_kib
+            .map_or(default.context_bytes, |kib| kib.saturating_mul(1024))
+            .clamp(Rules::MIN_CONTEXT_BYTES, Rules::MAX_CONTEXT_BYTES),
     }
 }
 

@@ -20,6 +20,7 @@ use policy_core::write::{Verdict, Write};
 use policy_engine::Call;
 
 use crate::access;
+use crate::around;
 use crate::case::{Case, CaseError, Ending};
 use crate::host::Host;
 use crate::metrics::in_project;
@@ -137,14 +138,18 @@ async fn gather(
     let run = scene::analysis_run(host, key, verification).await.map_err(DecideError::Gather)?;
     let now = host.clock.now();
     let deliveries = scene.deliveries(&case.state, now);
+    let neighbours = around::neighbours(host, &scene.stage);
+    let fleet = around::fleet(host, now);
     Ok(assemble::context(&World {
         now,
-        seed: seed(case),
+        seed: assemble::seed(&case.state),
         failure: &failure,
         project: &scene.project,
         stage: &scene.stage,
         promotions: &scene.promotions,
         freight: &scene.freight,
+        neighbours: &neighbours,
+        fleet: Some(&fleet),
         analysis_run: run.as_ref(),
         remembered: scene.memory.good.as_ref(),
         incident: &case.state,
@@ -162,16 +167,6 @@ fn trigger_of(case: &Case) -> policy_core::failure::Failure {
         failure.trigger = policy_core::failure::Trigger::Timer;
     }
     failure
-}
-
-/// Four numbers from the incident and the decision's number: the same in every process, different every time.
-fn seed(case: &Case) -> [u32; 4] {
-    use sha2::Digest as _;
-    let digest = sha2::Sha256::digest(format!("{}/{}", case.state.root.id, case.state.n_decisions));
-    let mut words = digest
-        .chunks_exact(4)
-        .map(|chunk| chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)));
-    std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
 /// What comes of a chain with a disabled policy in it: nobody is asked.
@@ -286,6 +281,7 @@ fn bound(
 
 /// Adds the decision to the incident's memory.
 fn remember(case: &mut Case, context: &Context, asked: &Asked, planned: &Planned) {
+    case.state.rule = Some(context.classification.rule.clone());
     let actions = planned.verdicts.iter().map(|verdict| (verdict.kind.clone(), outcome(verdict))).collect();
     case.state.decisions.push(PastDecision {
         at_unix_seconds: context.now_unix_seconds,

@@ -13,6 +13,7 @@
 pub mod acceptance;
 pub mod access;
 pub mod admin;
+mod around;
 pub mod case;
 pub mod clock;
 pub mod decide;

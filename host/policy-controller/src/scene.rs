@@ -90,7 +90,7 @@ impl Scene {
 }
 
 /// The delivery that a Promotion's labels speak of.
-pub(crate) fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
+pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
     let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
     let kind = promotion.labels.get(policy_api::names::KIND)?;
     Some(Delivery {
@@ -165,7 +165,7 @@ pub async fn analysis_run(
 }
 
 /// The value of Kargo's Stage label: the name, or what fits of it and a hash (capture `g/long-stage-name`).
-fn stage_label_value(stage: &str) -> String {
+pub fn stage_label_value(stage: &str) -> String {
     const MAX: usize = 63;
     const HASH: usize = 8;
     if stage.len() <= MAX {

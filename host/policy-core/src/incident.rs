@@ -40,6 +40,9 @@ pub struct IncidentState {
     /// The failure that the policies were asked about last; the current one is undecided while they differ.
     #[serde(default)]
     pub decided: Option<FailureId>,
+    /// The rule that read the failure then: what other Stages are compared by, see [`crate::fleet`].
+    #[serde(default)]
+    pub rule: Option<String>,
     /// How many decisions were made, which numbers the DecisionRecords.
     #[serde(default)]
     pub n_decisions: u32,
@@ -70,6 +73,7 @@ impl IncidentState {
             sent: Vec::new(),
             states: Vec::new(),
             decided: None,
+            rule: None,
             n_decisions: 0,
             pending: None,
             timer: None,

@@ -18,6 +18,7 @@ pub mod decision;
 pub mod detect;
 pub mod explain;
 pub mod failure;
+pub mod fleet;
 pub mod follow;
 pub mod guardrails;
 pub mod guest_fault;

@@ -44,6 +44,8 @@ pub struct Rules {
     /// How long things may go on before they are failures.
     #[serde(skip_serializing_if = "Deadlines::are_usual")]
     pub deadlines: Deadlines,
+    /// Largest context as JSON, bytes; see [`crate::assemble::cut`] for what goes first.
+    pub context_bytes: u32,
 }
 
 impl Rules {
@@ -56,6 +58,10 @@ impl Rules {
     pub const MIN_BACKOFF_SECONDS: u32 = 10;
     /// No wait is longer: 14 days.
     pub const MAX_WAIT_SECONDS: u32 = 14 * 86_400;
+    /// No context is cut to less than 16 KiB: what failed would no longer fit beside what a decision needs.
+    pub const MIN_CONTEXT_BYTES: u32 = 16 * 1024;
+    /// No context is larger: 256 KiB.
+    pub const MAX_CONTEXT_BYTES: u32 = 256 * 1024;
 }
 
 impl Default for Rules {
@@ -86,6 +92,7 @@ impl Default for Rules {
             capture_outputs: Vec::new(),
             trust_envelopes: Vec::new(),
             deadlines: Deadlines::default(),
+            context_bytes: 64 * 1024,
         }
     }
 }

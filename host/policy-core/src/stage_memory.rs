@@ -68,19 +68,17 @@ impl StageMemory {
         }
     }
 
-    /// The Stage's history speaks first. What is remembered counts only for a combination that the history no longer
-    /// judges: one that failed a later verification is not good because it once was.
+    /// The Stage's history speaks first. What is remembered counts as long as the history does not speak against it: a
+    /// combination that failed a later verification is not good because it once was, but one whose Promotions were
+    /// deleted still is.
     fn good_now(
         &self,
         stage: &StageSnapshot,
         promotions: &[PromotionSnapshot],
         now: Timestamp,
     ) -> Option<GoodCombination> {
-        let Some(newest) = target::newest_good(stage, promotions) else {
-            let is_judged = |good: &&GoodCombination| {
-                stage.history.iter().any(|collection| collection.items == good.items)
-            };
-            return self.good.as_ref().filter(|good| !is_judged(good)).cloned();
+        let Some(newest) = target::newest_good(stage, promotions, self.good.as_ref()) else {
+            return self.good.as_ref().filter(|good| !target::is_refuted(stage, &good.items)).cloned();
         };
         match &self.good {
             Some(good) if good.items == newest.items => self.good.clone(),

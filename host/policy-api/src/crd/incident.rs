@@ -139,6 +139,10 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub decided: Option<String>,
+    /// Id of the rule that read that failure: Stages with the same one may have the same cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub rule: Option<String>,
     /// A delivery that was decided on and waits for its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingRecord>,

@@ -186,6 +186,11 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20), regex(pattern = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
     pub cooldown: Option<String>,
+    /// Largest context that a policy gets, in KiB as JSON; default 64. What does not fit is cut, oldest first, and named
+    /// in the context's `truncated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 256))]
+    pub context_kib: Option<u32>,
     /// A failure older than this is recorded and not acted upon; default 20m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20), regex(pattern = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]

@@ -128,14 +128,22 @@ pub enum TemplateStep {
     /// Runs one runner.
     Runner(StepText),
     /// Stands for the steps of a PromotionTask, whose text is not in the Stage.
-    Task,
+    Task {
+        /// `as`.
+        alias: String,
+        /// The task's name.
+        name: String,
+    },
 }
 
 impl<'de> Deserialize<'de> for TemplateStep {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let step = Value::deserialize(deserializer)?;
-        if step.get("task").is_some_and(|task| !task.is_null()) {
-            return Ok(Self::Task);
+        if let Some(task) = step.get("task").filter(|task| !task.is_null()) {
+            let text = |value: &Value, key: &str| {
+                value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            return Ok(Self::Task { alias: text(&step, "as"), name: text(task, "name") });
         }
         StepText::deserialize(step).map(Self::Runner).map_err(serde::de::Error::custom)
     }
@@ -166,7 +174,7 @@ pub struct StageStatus {
     /// Conditions, of which only an error's text is taken over.
     #[serde(default)]
     pub conditions: Vec<ConditionText>,
-    /// Promotion windows, which only Kargo Enterprise has.
+    /// Whether Promotions are let through; from Kargo 1.12 on, written by Kargo Enterprise only.
     #[serde(default)]
     pub promotion_window_status: Option<WindowText>,
 }
@@ -185,16 +193,19 @@ pub struct ConditionText {
     pub message: String,
 }
 
-/// `promotionWindowStatus`.
+/// `promotionWindowStatus` (`api/v1alpha1/stage_types.go`, main).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WindowText {
-    /// Whether Promotions wait.
+    /// Whether they are not.
     #[serde(default)]
     pub closed: bool,
-    /// When it opens.
+    /// Why.
     #[serde(default)]
-    pub next_open: String,
+    pub reason: String,
+    /// When they are again.
+    #[serde(default)]
+    pub next_open: Option<Moment>,
 }
 
 /// A combination of Freight.

@@ -80,9 +80,10 @@ fn cause(sight: &Sight<'_>, next: &PromotionSnapshot, queue: &[&PromotionSnapsho
     if let Some(open) = attempts.find(|attempt| !attempt.phase.is_some_and(VerificationPhase::is_terminal)) {
         return format!("verification `{}` has not ended", open.id);
     }
-    if let Some(until) = stage.window.as_ref().filter(|window| window.closed) {
-        let next = until.next_open.as_deref().unwrap_or("an unknown time");
-        return format!("a promotion window of Kargo Enterprise is closed until {next}");
+    if let Some(window) = stage.window.as_ref().filter(|window| window.closed) {
+        let opens = window.next_open.map(|opens| format_duration(opens.since(sight.now)));
+        let for_long = opens.map(|left| format!(" for another {left}")).unwrap_or_default();
+        return format!("a promotion window of Kargo Enterprise is closed{for_long}");
     }
     let is_unverified = current.is_some_and(|current| current.verifications.is_empty());
     if is_unverified && matches!(stage.health, None | Some(Health::Healthy)) {

@@ -6,15 +6,15 @@ use policy_core::context::Health;
 use policy_core::name::{FreightName, Origin, ProjectName, PromotionName, StageName, VerificationId};
 use policy_core::redact;
 use policy_core::snapshot::{
-    CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot, VerificationPhase,
-    VerificationSnapshot, WindowSnapshot,
+    CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot, TemplateStepSnapshot,
+    VerificationPhase, VerificationSnapshot, WindowSnapshot,
 };
 
 use super::promotion::{default_alias, phase};
 use super::{ConvertError, Identity, annotation, identity, is_ignored, origin, some, time};
-use crate::kargo::digest::TemplateDigest;
+use crate::kargo::digest::{self, TemplateDigest};
 use crate::kargo::stage::{
-    Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
+    Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText, WindowText,
 };
 use crate::kargo::{Stage, keys};
 
@@ -45,6 +45,9 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
             .is_some_and(|template| !template.spec.steps.is_empty()),
         verifies: stage.spec.verification.is_some(),
         template_hash: template_hash(stage),
+        template: template(stage),
+        vars: vars(stage),
+        window: status.promotion_window_status.as_ref().map(window),
         health: health(&object, status)?,
         current_promotion: status.current_promotion.as_ref().and_then(|current| named(&current.name)),
         last_promotion: last_promotion(&object, status.last_promotion.as_ref())?,
@@ -55,10 +58,6 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
         handled_refresh: some(&status.last_handled_refresh),
         health_issue: health_issue(status),
         reconcile_error: reconcile_error(status),
-        window: status
-            .promotion_window_status
-            .as_ref()
-            .map(|window| WindowSnapshot { closed: window.closed, next_open: some(&window.next_open) }),
         ignored: is_ignored(&stage.metadata),
         deleting: stage.metadata.deletion_timestamp.is_some(),
     })
@@ -87,14 +86,47 @@ fn template_hash(stage: &Stage) -> Option<String> {
     for (index, step) in template.spec.steps.iter().enumerate() {
         match step {
             TemplateStep::Runner(step) => digest.step(&default_alias(&step.alias, index), &step.digest),
-            TemplateStep::Task => return None,
+            TemplateStep::Task { .. } => return None,
         }
     }
-    // A Promotion's vars are the Stage's followed by the template's (kargo-api.md 1.6).
     for var in stage.spec.vars.iter().chain(&template.spec.vars) {
         digest.var(var);
     }
     Some(digest.finish())
+}
+
+fn template(stage: &Stage) -> Vec<TemplateStepSnapshot> {
+    let steps = stage.spec.promotion_template.iter().flat_map(|template| &template.spec.steps).enumerate();
+    let piece = |(index, step): (usize, &TemplateStep)| match step {
+        TemplateStep::Runner(step) => TemplateStepSnapshot {
+            alias: default_alias(&step.alias, index),
+            kind: step.uses.clone(),
+            task: None,
+            digest: Some(digest::short(&step.digest)),
+        },
+        // Kargo's own default for a task (`pkg/api/promotion.go`, v1.11.2).
+        TemplateStep::Task { alias, name } => TemplateStepSnapshot {
+            alias: if alias.is_empty() { format!("task-{}", index + 1) } else { alias.clone() },
+            kind: String::new(),
+            task: Some(name.clone()),
+            digest: None,
+        },
+    };
+    steps.map(piece).collect()
+}
+
+/// A Promotion's vars are the Stage's followed by the template's (kargo-api.md 1.6).
+fn vars(stage: &Stage) -> std::collections::BTreeMap<String, String> {
+    let template = stage.spec.promotion_template.iter().flat_map(|template| &template.spec.vars);
+    digest::of_vars(stage.spec.vars.iter().chain(template))
+}
+
+fn window(window: &WindowText) -> WindowSnapshot {
+    WindowSnapshot {
+        closed: window.closed,
+        reason: window.reason.clone(),
+        next_open: window.next_open.map(time),
+    }
 }
 
 fn health(object: &str, status: &StageStatus) -> Result<Option<Health>, ConvertError> {
