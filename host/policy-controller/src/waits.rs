@@ -18,12 +18,12 @@ use policy_core::settle;
 use policy_core::time::{Timestamp, format_duration};
 use policy_core::write::Write;
 
+use crate::access::{self, Access};
 use crate::case::{Case, Ending};
 use crate::events::Loudness;
 use crate::host::{Host, Next};
 use crate::policies::Ruling;
 use crate::queue::StageKey;
-use crate::rights;
 use crate::scene::Scene;
 use crate::tell;
 use crate::visit::{LOOK_AGAIN, VisitError, at, close};
@@ -71,10 +71,10 @@ pub async fn refreshed(
         return Ok(None);
     }
     let is_off = host.stopped || scene.project.ignored || scene.stage.ignored;
-    let missing = rights::missing(host, key).await;
-    let missing = missing
-        .map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error)))?;
-    let may_write = !is_off && missing.is_empty();
+    let access = access::ask(host, key).await;
+    let access =
+        access.map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error)))?;
+    let may_write = !is_off && access == Access::Full;
     let token = policy_api::names::refresh_token(case.name());
     let now = host.clock.now();
     match refresh::next(&case.state, &scene.stage, &token, ruling.rules.mode, may_write, now) {

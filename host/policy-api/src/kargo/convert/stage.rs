@@ -14,7 +14,8 @@ use super::promotion::{default_alias, phase};
 use super::{ConvertError, Identity, annotation, identity, is_ignored, origin, some, time};
 use crate::kargo::digest::{self, TemplateDigest};
 use crate::kargo::stage::{
-    Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText, WindowText,
+    Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
+    WindowText,
 };
 use crate::kargo::{Stage, keys};
 
