@@ -90,7 +90,7 @@ pub async fn abort(
     let wanted = server.look(|objects| {
         let all = objects.list(KARGO, "promotions", on.project);
         let mut open = all.into_iter().filter(|one| text(one, "/spec/stage") == on.name && !is_over(one));
-        let one = if newest { open.last() } else { open.next() };
+        let one = if newest { open.next_back() } else { open.next() };
         one.map(|one| text(one, "/metadata/name").to_owned())
     });
     let Some(name) = wanted else { return Ok(()) };
