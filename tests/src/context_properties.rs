@@ -4,7 +4,7 @@
 
 use policy_core::assemble::cut;
 use policy_core::context::Context;
-use policy_core::snapshot::StageSnapshot;
+use policy_core::snapshot::{PromotionSnapshot, StageSnapshot};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -111,13 +111,13 @@ fn situation(a: &Amounts) -> Situation {
     let first = situation.promotions[0].clone();
     situation.promotions[0].steps = serde_json::from_value(list(a.steps, step)).unwrap();
     situation.promotions[0].message = text(a.text);
-    let queued = (0..a.queue).map(|n| policy_core::snapshot::PromotionSnapshot {
-        name: named("q", n, a.name).into(),
-        phase: None,
-        ..first.clone()
-    });
-    situation.promotions.extend(queued);
+    situation.promotions.extend(queue(a, &first));
     situation
+}
+
+fn queue(a: &Amounts, like: &PromotionSnapshot) -> Vec<PromotionSnapshot> {
+    let queued = |n| PromotionSnapshot { name: named("q", n, a.name).into(), phase: None, ..like.clone() };
+    (0..a.queue).map(queued).collect()
 }
 
 /// Lists of the context with how many entries the world has for them.
