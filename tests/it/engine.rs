@@ -52,6 +52,7 @@ fn hostile() -> &'static [u8] {
             .arg(&target)
             .current_dir(root.join("tests/guests/hostile"))
             .env_remove("RUSTFLAGS")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
             .status()
             .unwrap();
         assert!(status.success(), "the hostile guest does not build: is the target wasm32-wasip2 installed?");

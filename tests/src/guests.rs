@@ -27,6 +27,7 @@ fn build() -> anyhow::Result<PathBuf> {
         .arg(&target)
         .current_dir(root.join("tests/guests/hostile"))
         .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "the hostile guest does not build\nhelp: run `make wasm-target`");
