@@ -41,6 +41,8 @@ pub(crate) struct Watch {
     lines: VecDeque<String>,
     /// The last version that was looked at.
     seen: u64,
+    /// The last version that the client knows, so that no bookmark tells it again; `None` before the first look.
+    told: Option<u64>,
     bookmarks: Bookmarks,
     ends_at: Instant,
     lag: Duration,
@@ -95,6 +97,7 @@ impl Watch {
             selector,
             lines: VecDeque::new(),
             seen: store.version(),
+            told: None,
             bookmarks: Bookmarks::No,
             ends_at,
             lag: Duration::ZERO,
@@ -204,6 +207,7 @@ impl Watch {
             return at + NEVER;
         }
         let lagging = self.take_changes(store, now);
+        self.told = self.told.or(Some(self.seen));
         if self.ends_at <= now {
             self.state = State::Ending;
             return now;
@@ -215,8 +219,11 @@ impl Watch {
             if lagging.is_none() {
                 self.seen = self.seen.max(store.version());
             }
-            let line = self.bookmark(None);
-            self.lines.push_back(line);
+            if self.told.is_some_and(|told| told < self.seen) {
+                self.told = Some(self.seen);
+                let line = self.bookmark(None);
+                self.lines.push_back(line);
+            }
             self.bookmarks = self.next_bookmark(now + Duration::from_nanos(1));
         }
         let bookmark = match self.bookmarks {
@@ -258,8 +265,10 @@ impl Watch {
             }
             self.seen = change.version;
             if change.key.kind == self.kind && change.key.path.starts_with(&self.prefix) {
-                let line = line_of(change, &self.selector);
-                self.lines.extend(line);
+                if let Some(line) = line_of(change, &self.selector) {
+                    self.told = self.told.map(|_| change.version);
+                    self.lines.push_back(line);
+                }
             }
         }
         None
