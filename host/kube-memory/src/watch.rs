@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::fault::{Fate, WatchEnd};
 use crate::list::bad_version;
 use crate::refusal::{Problem, Refusal};
-use crate::resource::Resource;
+use crate::resource::Kind;
 use crate::selector::Selector;
 use crate::server::Shared;
 use crate::store::{Change, Compacted, Store, at_version, prefix};
@@ -77,20 +77,15 @@ pub(crate) struct Broken;
 
 impl Watch {
     /// Checks the options and takes down what there is at the beginning.
-    pub(crate) fn begin(
-        call: &Call,
-        kind: usize,
-        resource: &Resource,
-        store: &Store,
-        fate: &Fate,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn begin(call: &Call, kind: Kind<'_>, store: &Store, fate: &Fate) -> Result<Self, Refusal> {
+        let Kind { number, resource } = kind;
         check_options(call)?;
         let selector = Selector::parse(call.option("labelSelector"), call.option("fieldSelector"), resource)?;
         let now = Instant::now();
         let seconds = call.option("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0);
         let ends_at = now + seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         let mut watch = Self {
-            kind,
+            kind: number,
             api_version: resource.api_version(),
             kind_name: resource.kind.clone(),
             prefix: prefix(&call.namespace),
