@@ -1,12 +1,15 @@
 //! Scenarios: each comes out as it expects, and a run is a function of scenario and seed, in one process and in two.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use policy_engine::{Compiler, Engine, Limits};
 use policy_source::Module;
+use policy_tests::apiserver;
 use policy_tests::cli::repository;
+use policy_tests::real_ground::RealStage;
 use simulator::{Played, Scenario, Setup};
 
 type Outcome = anyhow::Result<()>;
@@ -40,8 +43,8 @@ fn engine() -> anyhow::Result<Arc<Engine>> {
     Ok(Arc::new(Engine::new(&Limits::default(), &compiler, &cache)?))
 }
 
-fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<Played> {
-    let mut components = std::collections::BTreeMap::new();
+fn components(scenario: &Scenario) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut components = BTreeMap::new();
     for (name, module) in &scenario.modules {
         let component = match module.strip_prefix("example:") {
             Some(example) => policy_source::example(example)?,
@@ -49,21 +52,64 @@ fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<
         };
         components.insert(name.clone(), component.bytes);
     }
+    Ok(components)
+}
+
+fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<Played> {
+    let components = components(scenario)?;
     Ok(simulator::play(&Setup { scenario, seed, engine: Arc::clone(engine), components })?)
+}
+
+fn as_expected(file: &Path, played: &Played) -> Outcome {
+    let (differences, timeline) = (&played.differences, &played.timeline);
+    ensure!(differences.is_empty(), "`{}`: {differences:#?}\n{timeline:#?}", file.display());
+    Ok(())
 }
 
 #[test]
 fn scenarios_come_out_as_they_expect() -> Outcome {
     let engine = engine()?;
     for file in scenarios()? {
-        let played = play(&read(&file)?, 0, &engine)?;
-        ensure!(
-            played.differences.is_empty(),
-            "`{}`: {:#?}\n{:#?}",
-            file.display(),
-            played.differences,
-            played.timeline
-        );
+        as_expected(&file, &play(&read(&file)?, 0, &engine)?)?;
+    }
+    Ok(())
+}
+
+/// Those whose story is about what a real API server decides: admission, schemas, guarded updates, rights. Writes are
+/// counted from its audit log.
+const ON_A_REAL_SERVER: [&str; 11] = [
+    "host/refloat/demo/scenarios/push-race.yaml",
+    "host/refloat/demo/scenarios/bad-freight.yaml",
+    "host/refloat/demo/scenarios/exhausted.yaml",
+    "host/refloat/demo/scenarios/person.yaml",
+    "tests/scenarios/controller-dies.yaml",
+    "tests/scenarios/first-freight-fails.yaml",
+    "tests/scenarios/gate-says-no.yaml",
+    "tests/scenarios/missing-promote.yaml",
+    "tests/scenarios/observe.yaml",
+    "tests/scenarios/pipeline.yaml",
+    "tests/scenarios/webhooks-down.yaml",
+];
+
+/// The same files, the same expectations, on etcd and kube-apiserver with Kargo's own CRDs.
+#[tokio::test]
+async fn scenarios_come_out_the_same_on_a_real_api_server() -> Outcome {
+    let server = apiserver::shared().await?;
+    let engine = engine()?;
+    let mut plays = tokio::task::JoinSet::new();
+    for file in ON_A_REAL_SERVER {
+        let name = Path::new(file).file_stem().and_then(|name| name.to_str()).context("a name")?;
+        let stage = RealStage::open(server, &format!("scenario-{name}")).await?;
+        let engine = Arc::clone(&engine);
+        plays.spawn_blocking(move || {
+            let file = repository().join(file);
+            let scenario = read(&file)?;
+            let played = stage.play(&scenario, &engine, components(&scenario)?);
+            as_expected(&file, &played.with_context(|| file.display().to_string())?)
+        });
+    }
+    while let Some(played) = plays.join_next().await {
+        played??;
     }
     Ok(())
 }

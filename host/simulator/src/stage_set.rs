@@ -32,14 +32,19 @@ pub fn resources() -> Vec<Resource> {
     of_kargo.chain(ours).collect()
 }
 
-/// Everything but Freight that appears later, policies and modules.
+/// What `refloat install` prints, but the Deployment.
+pub fn installation() -> Vec<Value> {
+    let mut objects = install::objects(&Install::default());
+    objects.retain(|object| object.get("kind").and_then(Value::as_str) != Some("Deployment"));
+    objects
+}
+
+/// The Project: everything but Freight that appears later, policies and modules.
 pub fn world(scenario: &Scenario) -> Vec<Value> {
     let world = &scenario.world;
     let project = world.project.as_str();
-    let mut objects = install::objects(&Install::default());
-    objects.retain(|object| object.get("kind").and_then(Value::as_str) != Some("Deployment"));
-    objects.push(json!({"apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": project, "labels": {"kargo.akuity.io/project": "true"}}}));
+    let mut objects = vec![json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": project, "labels": {"kargo.akuity.io/project": "true"}}})];
     objects.push(json!({"apiVersion": KARGO, "kind": "Project", "metadata": {"name": project}}));
     objects.extend(account(scenario));
     for warehouse in &world.warehouses {
