@@ -10,6 +10,7 @@ use policy_source::Module;
 use policy_tests::apiserver;
 use policy_tests::cli::repository;
 use policy_tests::real_ground::RealStage;
+use serde_json::Value;
 use simulator::{Played, Scenario, Setup};
 
 type Outcome = anyhow::Result<()>;
@@ -102,14 +103,20 @@ async fn scenarios_come_out_the_same_on_a_real_api_server() -> Outcome {
         let stage = RealStage::open(server, &format!("scenario-{name}")).await?;
         let engine = Arc::clone(&engine);
         plays.spawn_blocking(move || {
-            let file = repository().join(file);
+            let (file, began) = (repository().join(file), std::time::Instant::now());
             let scenario = read(&file)?;
             let played = stage.play(&scenario, &engine, components(&scenario)?);
-            as_expected(&file, &played.with_context(|| file.display().to_string())?)
+            let played = played.with_context(|| file.display().to_string())?;
+            as_expected(&file, &played)?;
+            let (real, passed) = (began.elapsed().as_secs_f64(), played.lasted.as_secs());
+            anyhow::Ok(format!(
+                "{name:<24} {passed:>6} s in {real:>5.1} s, {} requests",
+                played.requests.len()
+            ))
         });
     }
     while let Some(played) = plays.join_next().await {
-        played??;
+        println!("{}", played??);
     }
     Ok(())
 }
@@ -146,6 +153,41 @@ fn two_processes_agree_to_the_byte() -> Outcome {
         let (one, two) = (run()?, run()?);
         ensure!(one.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&one.stderr));
         ensure!(one.stdout == two.stdout, "`{}` differs between two processes", file.display());
+    }
+    Ok(())
+}
+
+/// Editors use the schema that is committed.
+#[test]
+fn the_schema_is_current_and_fits_every_scenario() -> Outcome {
+    let file = repository().join("docs/scenario.schema.json");
+    let schema = Scenario::schema();
+    let current = serde_json::to_string_pretty(&schema)? + "\n";
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, &current)?;
+    }
+    let help = "`refloat simulate --schema` prints the current one";
+    ensure!(std::fs::read_to_string(&file)? == current, "`{}` is out of date\nhelp: {help}", file.display());
+    let validator = jsonschema::validator_for(&schema)?;
+    for file in scenarios()? {
+        let scenario: Value = serde_saphyr::from_str(&std::fs::read_to_string(&file)?)
+            .map_err(|error| anyhow::anyhow!("`{}`: {error}", file.display()))?;
+        let problems: Vec<String> = validator
+            .iter_errors(&scenario)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        ensure!(problems.is_empty(), "`{}` does not fit the schema: {problems:#?}", file.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn scenarios_are_short_enough_to_read() -> Outcome {
+    let scenarios = scenarios()?;
+    ensure!(scenarios.len() >= 25, "only {} scenarios", scenarios.len());
+    for file in scenarios {
+        let n_lines = std::fs::read_to_string(&file)?.lines().count();
+        ensure!(n_lines < 60, "`{}` has {n_lines} lines", file.display());
     }
     Ok(())
 }

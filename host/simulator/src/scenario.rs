@@ -100,6 +100,9 @@ pub struct StageSpec {
     /// Whether Kargo promotes new Freight by itself.
     #[serde(default)]
     pub auto_promotion: bool,
+    /// Whether Kargo promotes only what the Stage before it holds right now, and not its newest.
+    #[serde(default)]
+    pub match_upstream: bool,
     /// Freight that it holds, verified, when the scenario begins: one alias per Warehouse.
     #[serde(default)]
     pub holds: Vec<String>,

@@ -106,10 +106,13 @@ pub fn freight(scenario: &Scenario, piece: &FreightSpec, discovered: &str) -> Va
 fn stage_object(scenario: &Scenario, stage: &StageSpec) -> Value {
     let all = &scenario.world.warehouses;
     let warehouses = if stage.warehouses.is_empty() { all } else { &stage.warehouses };
-    let sources = match stage.after.as_slice() {
+    let mut sources = match stage.after.as_slice() {
         [] => json!({"direct": true}),
         after => json!({"stages": after}),
     };
+    if let (true, Some(sources)) = (stage.match_upstream, sources.as_object_mut()) {
+        sources.insert("autoPromotionOptions".to_owned(), json!({"selectionPolicy": "MatchUpstream"}));
+    }
     let requested: Vec<Value> = warehouses
         .iter()
         .map(|name| json!({"origin": {"kind": "Warehouse", "name": name}, "sources": sources}))

@@ -94,6 +94,10 @@ fn of_stage(scenario: &Scenario, n: usize) -> Vec<Problem> {
     for (i, warehouse) in stage.warehouses.iter().enumerate() {
         problems.extend(unknown_warehouse(scenario, &format!("{path}.warehouses[{i}]"), warehouse));
     }
+    if stage.match_upstream && stage.after.len() != 1 {
+        let message = "`matchUpstream` needs exactly one Stage before it";
+        problems.push(Problem::new(format!("{path}.matchUpstream"), message, "name that Stage with `after`"));
+    }
     let steps = stage.steps.iter().enumerate();
     problems.extend(twice(
         steps.map(|(i, step)| (format!("{path}.steps[{i}].as"), &step.alias)),
