@@ -4,7 +4,6 @@
 //! It must not know what is played.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -138,23 +137,20 @@ impl Ground for RealGround {
         Ok(crate::until("the rights of the Project's account are in force", allowed).await?)
     }
 
-    fn look<T>(
+    async fn look<T>(
         &self,
         project: &str,
         kinds: &[Looked],
         look: impl FnOnce(&View<'_>) -> T,
-    ) -> impl Future<Output = Result<T, GroundError>> {
-        async move {
-            let mut found: BTreeMap<Looked, Vec<Value>> = BTreeMap::new();
-            for kind in kinds {
-                let api: Api<DynamicObject> =
-                    Api::namespaced_with(self.admin.clone(), project, &resource(*kind));
-                let list = api.list(&ListParams::default()).await?;
-                let values = list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-                found.insert(*kind, values);
-            }
-            Ok(look(&View(found.iter().map(|(kind, values)| (*kind, values.iter().collect())).collect())))
+    ) -> Result<T, GroundError> {
+        let mut found: BTreeMap<Looked, Vec<Value>> = BTreeMap::new();
+        for kind in kinds {
+            let api: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), project, &resource(*kind));
+            let list = api.list(&ListParams::default()).await?;
+            let values = list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+            found.insert(*kind, values);
         }
+        Ok(look(&View(found.iter().map(|(kind, values)| (*kind, values.iter().collect())).collect())))
     }
 
     /// Every look costs the moment that time stands still for.

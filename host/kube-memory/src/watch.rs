@@ -259,11 +259,10 @@ impl Watch {
                 return Some(visible_at);
             }
             self.seen = change.version;
-            if change.key.kind == self.kind && change.key.path.starts_with(&self.prefix) {
-                if let Some(line) = line_of(change, &self.selector) {
-                    self.told = self.told.map(|_| change.version);
-                    self.lines.push_back(line);
-                }
+            let is_ours = change.key.kind == self.kind && change.key.path.starts_with(&self.prefix);
+            if is_ours && let Some(line) = line_of(change, &self.selector) {
+                self.told = self.told.map(|_| change.version);
+                self.lines.push_back(line);
             }
         }
         None

@@ -171,7 +171,7 @@ impl Memory {
     /// A server whose ids come from `seed`, with Kargo's webhooks. The controller is `controller`.
     pub fn new(seed: u64, controller: &'static str) -> Self {
         let clock = VirtualClock::starting_at(EPOCH.parse().unwrap_or_default());
-        let server = ApiServer::new(seed, move || clock.now(), stage_set::resources());
+        let server = ApiServer::new(seed, move || clock.now(), stage_set::resources().to_vec());
         server.set_authorizer(Rbac);
         server.set_admission(Webhooks::new(seed.wrapping_add(1), Arc::new(move || clock.now())));
         let disturbance = Disturbance::new(controller);

@@ -4,6 +4,8 @@
 //! the rights are the ones that `refloat install` and `refloat enable` print, so that a simulated controller may do no
 //! more than a real one. Nothing here sends anything.
 
+use std::sync::OnceLock;
+
 use base64::Engine as _;
 use kargo_model::Kind;
 use kube_memory::Resource;
@@ -20,16 +22,21 @@ const KARGO: &str = "kargo.akuity.io/v1alpha1";
 const OURS: &str = "refloat.dev/v1alpha1";
 
 /// The kinds that the API server has to know beside its own.
-pub fn resources() -> Vec<Resource> {
-    let of_kargo = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace).map(kargo::memory_resource);
-    let ours = policy_api::crd::crds().into_iter().map(|crd| {
-        let spec = crd.spec;
-        let version = spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
-        let known =
-            Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
-        if spec.scope == "Cluster" { known.cluster_wide() } else { known }
-    });
-    of_kargo.chain(ours).collect()
+pub fn resources() -> &'static [Resource] {
+    // Making the schemas of our own kinds costs a good part of a short play.
+    static RESOURCES: OnceLock<Vec<Resource>> = OnceLock::new();
+    RESOURCES.get_or_init(|| {
+        let of_kargo =
+            Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace).map(kargo::memory_resource);
+        let ours = policy_api::crd::crds().into_iter().map(|crd| {
+            let spec = crd.spec;
+            let version = spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
+            let known =
+                Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
+            if spec.scope == "Cluster" { known.cluster_wide() } else { known }
+        });
+        of_kargo.chain(ours).collect()
+    })
 }
 
 /// What `refloat install` prints, but the Deployment.
