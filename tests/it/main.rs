@@ -23,6 +23,7 @@ mod kargo_model;
 mod kargo_stand_in;
 mod people;
 mod policies;
+mod record;
 mod rights;
 mod simulate;
 mod tidy;

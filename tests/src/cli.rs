@@ -1,9 +1,9 @@
 //! Cases of the command line (`run: cli`): the real program, in a folder of its own.
 //!
-//! In: `args`, `files` (name to text, or to `{base64: ...}`, `{repeat: ..., times: ...}`, `{component: NAME}`,
-//! `{folder: true}`), `stdin`. Out: exit code, standard output and standard error, with what differs between machines
-//! replaced: the folder, times, digests of built components. Nothing outside of the folder is written but the cache
-//! of compiled components, which all cases share.
+//! In: `args`, `files` (name to text, or to `{base64: ...}`, `{template: ..., repeat: ..., times: ...}`,
+//! `{capture: [FILE...]}`, `{repository: FILE}`, `{folder: true}`), `stdin`. Out: exit code, standard output and standard
+//! error, with what differs between machines replaced: the folder, times, digests of built components. Nothing outside
+//! of the folder is written but the cache of compiled components, which all cases share.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,19 @@ fn bytes(content: &Value) -> anyhow::Result<Vec<u8>> {
         return Ok(base64::engine::general_purpose::STANDARD
             .decode(encoded.split_whitespace().collect::<String>())?);
     }
+    if let Some(template) = content.get("template").and_then(Value::as_str) {
+        let times = content.get("times").and_then(Value::as_u64).unwrap_or(1);
+        let repeated = content.get("repeat").and_then(Value::as_str).context("no `repeat`")?;
+        let repeated = repeated.repeat(usize::try_from(times)?);
+        return Ok(template.replace("[REPEATED]", &repeated).into_bytes());
+    }
+    if let Some(list) = content.get("capture").and_then(Value::as_array) {
+        let files = list.iter().filter_map(Value::as_str).map(|file| {
+            let path = repository().join("tests/data/captures").join(file);
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
+        });
+        return Ok(files.collect::<anyhow::Result<Vec<_>>>()?.join("\n---\n").into_bytes());
+    }
     if let Some(source) = content.get("wat").and_then(Value::as_str) {
         return Ok(wat::parse_str(source)?);
     }
@@ -108,7 +121,7 @@ fn bytes(content: &Value) -> anyhow::Result<Vec<u8>> {
         let kept = content.get("first").and_then(Value::as_u64).map_or(bytes.len(), |n| n as usize);
         return Ok(bytes.into_iter().take(kept).collect());
     }
-    anyhow::bail!("neither text nor `base64`, `wat`, `repository` or `folder`")
+    anyhow::bail!("neither text nor `base64`, `template`, `capture`, `wat`, `repository` or `folder`")
 }
 
 /// Replaces what differs between machines and runs by a word in brackets.

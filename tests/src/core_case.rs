@@ -1,4 +1,4 @@
-//! Case files of the reading half of the core: detect, settle, target, memory, classify, hints, redact, settings.
+//! Case files of the reading half of the core: detect, look, settle, target, memory, classify, hints, redact, settings.
 //!
 //! In: a case's YAML as a JSON value. Out: what the core makes of it, as a JSON value that the runner compares with
 //! `expect`. Objects are given as Kargo writes them, inline or as `capture: a/fail-step/promotion.yaml` below
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use policy_api::kargo::{self, convert};
+use policy_core::deadlines::Deadlines;
+use policy_core::detect::{Run, Sight};
 use policy_core::failure::{Failure, Trigger};
 use policy_core::incident::Delivery;
 use policy_core::name::FreightName;
@@ -23,6 +25,7 @@ use serde_json::{Value, json};
 pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
     let actual = match kind {
         "detect" => detect_case(case),
+        "look" => look_case(case),
         "settle" => settle_case(case),
         "target" => target_case(case),
         "memory" => memory_case(case),
@@ -48,6 +51,60 @@ fn detect_case(case: &Value) -> anyhow::Result<Value> {
         None => detect::verification(&stage(case)?, &promotions(case)?),
     };
     Ok(serde_json::to_value(found)?)
+}
+
+/// `now`, `stage`, `promotions`, `freight`, `projectConfig`, `memory`, `deadlines`, `analysisRun` -> what one look finds.
+fn look_case(case: &Value) -> anyhow::Result<Value> {
+    let (stage, promotions, freight) = (stage(case)?, promotions(case)?, freight(case)?);
+    let memory = memory(case)?;
+    let deadlines = case.get("deadlines").map(Deadlines::deserialize).transpose()?.unwrap_or_default();
+    let config = case.get("projectConfig").map(kargo::from_value).transpose()?;
+    let namespace = serde_json::from_value(json!({ "name": stage.project }))?;
+    let project = convert::project(&namespace, config.as_ref())?;
+    let run = objects(case, "analysisRun")?;
+    let run = run.first().map(kargo::from_value).transpose()?;
+    let run = run.as_ref().map(convert::analysis_run).transpose()?;
+    let now = case.get("now").and_then(Value::as_str).context("no `now`")?;
+    let now: jiff::Timestamp = now.parse()?;
+    let found = detect::look(&Sight {
+        now: Timestamp(u32::try_from(now.as_second())?),
+        deadlines: &deadlines,
+        project: &project,
+        stage: &stage,
+        promotions: &promotions,
+        freight: &freight,
+        memory: &memory,
+        run: if case.get("analysisRun").is_some() { Run::Read(run.as_ref()) } else { Run::NotRead },
+    });
+    let mut actual = json!({ "failures": found.failures.iter().map(short).collect::<Vec<_>>() });
+    if let Some(again) = found.look_again {
+        actual["lookAgain"] = json!(clock(again));
+    }
+    if !found.refresh.is_empty() {
+        actual["refreshMayHelp"] = serde_json::to_value(&found.refresh)?;
+    }
+    if found.wants_run {
+        actual["wantsRun"] = json!(true);
+    }
+    Ok(actual)
+}
+
+/// A failure without what every one of the same case has.
+fn short(failure: &Failure) -> Value {
+    let mut short = json!({
+        "id": failure.id, "trigger": failure.trigger, "at": clock(failure.at), "summary": failure.summary,
+    });
+    if let Some(promotion) = &failure.promotion {
+        short["promotion"] = json!(promotion);
+    }
+    if let Some(verification) = &failure.verification {
+        short["verification"] = json!(verification);
+    }
+    short
+}
+
+fn clock(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(i64::from(at.0)).map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// `failure` (else detected), `stage`, `promotions` -> `yes`, `not-yet: …`, `overtaken: …`.
@@ -283,8 +340,8 @@ mod tests {
 
     use super::*;
 
-    const AREAS: [&str; 8] =
-        ["detect", "settle", "target", "memory", "classify", "hints", "redact", "settings"];
+    const AREAS: [&str; 9] =
+        ["detect", "look", "settle", "target", "memory", "classify", "hints", "redact", "settings"];
 
     fn cases() -> Vec<(String, Value)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");

@@ -9,6 +9,7 @@ use policy_core::assemble::{self, World};
 use policy_core::chain::{self, Entry};
 use policy_core::context::Context;
 use policy_core::decision::{Answer, Decision};
+use policy_core::fleet::FleetSignals;
 use policy_core::guardrails::g23_guest_fault::{self, CallEnd, Called, FaultTally};
 use policy_core::guardrails::{self, Input, Seen};
 use policy_core::guest_fault::GuestFault;
@@ -43,6 +44,12 @@ pub struct Situation {
     pub promotions: Vec<PromotionSnapshot>,
     /// Freight.
     pub freight: Vec<FreightSnapshot>,
+    /// Stages next to it.
+    #[serde(default)]
+    pub neighbours: Vec<StageSnapshot>,
+    /// What fails elsewhere.
+    #[serde(default)]
+    pub fleet: Option<FleetSignals>,
     /// The AnalysisRun.
     #[serde(default)]
     pub analysis_run: Option<AnalysisRunSnapshot>,
@@ -253,13 +260,14 @@ fn assembled(input: &Value) -> Result<Value, String> {
         .map(|path| (path.clone(), value.pointer(&path).cloned().unwrap_or(Value::Null)))
         .collect();
     Ok(json!({
-        "fits": assemble::cut::size(&context) <= assemble::cut::MAX_CONTEXT_BYTES,
+        "fits": assemble::cut::size(&context) <= situation.rules.context_bytes as usize,
         "truncated": context.truncated,
         "shown": shown,
     }))
 }
 
-fn context_of(situation: &Situation) -> Context {
+/// The context that is assembled from a situation.
+pub fn context_of(situation: &Situation) -> Context {
     assemble::context(&World {
         now: situation.now,
         seed: situation.context.seed,
@@ -268,6 +276,8 @@ fn context_of(situation: &Situation) -> Context {
         stage: &situation.stage,
         promotions: &situation.promotions,
         freight: &situation.freight,
+        neighbours: &situation.neighbours,
+        fleet: situation.fleet.as_ref(),
         remembered: None,
         analysis_run: situation.analysis_run.as_ref(),
         incident: &situation.incident,

@@ -16,6 +16,8 @@ pub mod binaries;
 pub mod captured;
 pub mod cases;
 pub mod cli;
+#[cfg(test)]
+mod context_properties;
 pub mod core_case;
 pub mod crds;
 pub mod go_errors;

@@ -171,7 +171,10 @@ impl Ground for RealGround {
         match trouble {
             Trouble::Webhooks { down: true } => self.stage.webhooks.down(),
             Trouble::Webhooks { down: false } => self.stage.webhooks.up()?,
-            Trouble::Requests { .. } | Trouble::CutOff { .. } | Trouble::LastWords { .. } => {
+            Trouble::Requests { .. }
+            | Trouble::NextCreate { .. }
+            | Trouble::CutOff { .. }
+            | Trouble::LastWords { .. } => {
                 return Err(format!("a real API server does not do that to requests: {trouble:?}").into());
             }
         }

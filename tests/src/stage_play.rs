@@ -485,7 +485,10 @@ pub fn refloat() -> anyhow::Result<PathBuf> {
 }
 
 /// One cache of compiled components for all replicas: they share digests, not state.
-fn cache() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When the tests do not run from a target folder.
+pub fn cache() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(Path::parent).context("tests run from cargo's target folder")?;
     Ok(folder.join("test-component-cache"))

@@ -4,10 +4,11 @@
 //! order of the fields. No problems means that it is acceptable.
 //! Structure (names, ranges, exactly one of) is the API server's job; here is what no schema can say.
 
+use policy_core::deadlines::Deadlines;
 use policy_core::decision::ActionKind;
 use policy_core::failure::Trigger;
 use policy_core::manifest::Manifest;
-use policy_core::time::parse_duration;
+use policy_core::time::{format_duration, parse_duration};
 use policy_core::{name::Digest, settings};
 use serde_json::Value;
 
@@ -72,6 +73,7 @@ pub fn problems(
     }
     problems.extend(action_problems(body, caps));
     problems.extend(limit_problems(body));
+    problems.extend(deadline_problems(body));
     problems.extend(channel_problems(body));
     problems
 }
@@ -83,14 +85,18 @@ fn problem(path: impl Into<String>, reason: &'static str, message: impl Into<Str
 fn trigger_problems(body: &PolicyBody) -> impl Iterator<Item = Problem> {
     body.triggers.iter().enumerate().filter(|(_, name)| case_of::<Trigger>(name).is_none()).map(
         |(index, name)| {
-            problem(
-                format!("/triggers/{index}"),
-                reasons::INVALID_SPEC,
-                format!("`{name}` is no trigger that is known here"),
-            )
+            let message = if OF_ENTERPRISE.contains(&name.as_str()) {
+                format!("`{name}` happens in Kargo Enterprise only, which is not supported here")
+            } else {
+                format!("`{name}` is no trigger that is known here")
+            };
+            problem(format!("/triggers/{index}"), reasons::INVALID_SPEC, message)
         },
     )
 }
+
+/// Triggers that open-source Kargo never shows: Promotions discarded by a closed window, and failed PromotionRequests.
+const OF_ENTERPRISE: [&str; 2] = ["promotion-discarded", "request-failed"];
 
 fn forbidden(entry: &ChainEntry, author: Author, caps: &Caps, path: &str) -> Option<Problem> {
     let module = entry.module.as_ref().filter(|module| module.kind == ModuleKind::PolicyModule)?;
@@ -210,6 +216,32 @@ fn limit_problems(body: &PolicyBody) -> Vec<Problem> {
         Some(problem(format!("/limits/{field}"), reasons::INVALID_SPEC, message))
     };
     durations.into_iter().filter_map(unreadable).collect()
+}
+
+/// Every problem of a platform's caps.
+pub fn cap_problems(caps: &Caps) -> Vec<Problem> {
+    let unreadable = caps.max_failure_age.as_deref().filter(|text| parse_duration(text).is_none());
+    let message = |text: &str| format!("`{text}` is no duration; write `90s`, `5m`, `2h30m` or `1d`");
+    unreadable
+        .map(|text| problem("/caps/maxFailureAge", reasons::INVALID_SPEC, message(text)))
+        .into_iter()
+        .collect()
+}
+
+fn deadline_problems(body: &PolicyBody) -> Vec<Problem> {
+    let (least, most) = (Deadlines::MIN_SECONDS, Deadlines::MAX_SECONDS);
+    let wrong = |(field, text): (String, String)| {
+        let message = match parse_duration(&text) {
+            None => format!("`{text}` is no duration; write `90s`, `5m`, `2h30m` or `1d`"),
+            Some(seconds) if (least..=most).contains(&seconds) => return None,
+            Some(_) => {
+                let (least, most) = (format_duration(least), format_duration(most));
+                format!("`{text}` is not from {least} to {most}")
+            }
+        };
+        Some(problem(format!("/deadlines/{field}"), reasons::INVALID_SPEC, message))
+    };
+    body.deadlines.iter().flat_map(|given| given.given()).filter_map(wrong).collect()
 }
 
 fn channel_problems(body: &PolicyBody) -> Vec<Problem> {

@@ -10,7 +10,7 @@ use policy_core::context::{Outcome, PastDecision};
 use policy_core::decision::ActionKind;
 use policy_core::failure::{Failure, UserAbort};
 use policy_core::guardrails::Seen;
-use policy_core::incident::{Attempt, Closed, IncidentState, Pending, Resolution, Timer};
+use policy_core::incident::{AskedRefresh, Attempt, Closed, IncidentState, Pending, Resolution, Timer};
 use policy_core::name::IncidentName;
 use policy_core::time::Timestamp;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::crd::incident::{
     ActionSummary, AttemptRecord, ChainState, ClosedRecord, DecisionSummary, FailureRecord, Incident,
-    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, SeenRecord, Spent,
+    IncidentPhase, IncidentSpec, IncidentStatus, PendingRecord, PolicyRef, RefreshRecord, SeenRecord, Spent,
     Timer as TimerRecord, UserAbortRecord,
 };
 
@@ -171,12 +171,17 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     state.sent.clone_from(&status.sent);
     state.states = status.chain_states.iter().map(|entry| entry.state.clone()).collect();
     state.decided = status.decided.as_deref().map(Into::into);
+    state.rule.clone_from(&status.rule);
     state.n_decisions = status.decisions_total;
     state.pending = status.pending.as_ref().map(|pending| reader.pending(pending)).transpose()?;
     state.timer = status
         .timer
         .as_ref()
         .map(|timer| Timer { at: timestamp(&timer.next_at), cause: timer.cause.clone() });
+    state.refresh = status
+        .refresh
+        .as_ref()
+        .map(|asked| AskedRefresh { at: timestamp(&asked.at), token: asked.token.clone() });
     state.closed = status.closed.as_ref().map(|closed| reader.closed(closed)).transpose()?;
     Ok(state)
 }
@@ -195,11 +200,16 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.decisions = state.decisions.iter().map(decision_summary).collect();
     status.decisions_total = state.n_decisions;
     status.decided = state.decided.as_ref().map(|id| id.as_str().to_owned());
+    status.rule = state.rule.as_deref().map(|rule| cut(rule, 128));
     status.pending = state.pending.as_ref().map(pending_record);
     status.timer = state
         .timer
         .as_ref()
         .map(|timer| TimerRecord { next_at: time(timer.at), cause: cut(&timer.cause, 1024) });
+    status.refresh = state
+        .refresh
+        .as_ref()
+        .map(|asked| RefreshRecord { at: time(asked.at), token: cut(&asked.token, 128) });
     status.closed = state.closed.as_ref().map(closed_record);
     status.state = phase(state);
 }

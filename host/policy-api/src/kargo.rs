@@ -21,9 +21,9 @@ pub use project::{
 };
 pub use promotion::{Promotion, PromotionSpec, PromotionStatus, StepResult, StepRetry, StepText};
 pub use stage::{
-    Collection, FreightReference, HealthText, Hold, LastPromotionText, OriginText, PromotionReference,
-    PromotionTemplate, RequestText, SourcesText, Stage, StageSpec, StageStatus, TemplateSpec, TemplateStep,
-    VerificationText,
+    AutoPromotionText, Collection, ConditionText, FreightReference, HealthText, Hold, LastPromotionText,
+    OriginText, PromotionReference, PromotionTemplate, RequestText, SourcesText, Stage, StageSpec,
+    StageStatus, TemplateSpec, TemplateStep, VerificationText, WindowText,
 };
 pub use time::{GoDuration, Moment};
 
@@ -38,6 +38,8 @@ pub mod keys {
     pub const ABORT: &str = "kargo.akuity.io/abort";
     /// Fresh verification asked for.
     pub const REVERIFY: &str = "kargo.akuity.io/reverify";
+    /// Any new text makes the controller look at an object again.
+    pub const REFRESH: &str = "kargo.akuity.io/refresh";
     /// Marks a rollback; only `"true"` counts.
     pub const ROLLBACK: &str = "kargo.akuity.io/rollback";
     /// The origin that a Promotion holds.

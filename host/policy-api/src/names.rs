@@ -25,7 +25,7 @@ pub const IGNORE: &str = keys::IGNORE;
 /// Kargo: `"true"` marks a Promotion as a rollback; other spellings count as no (kargo-live.md 4).
 pub const KARGO_ROLLBACK: &str = keys::ROLLBACK;
 /// Kargo: any new text makes the controller look at an object again.
-pub const KARGO_REFRESH: &str = "kargo.akuity.io/refresh";
+pub const KARGO_REFRESH: &str = keys::REFRESH;
 /// Kargo: asks for a verification; a text that is no verification's id makes the next first one a fresh one
 /// (kargo-live.md 5).
 pub const KARGO_REVERIFY: &str = keys::REVERIFY;
@@ -64,6 +64,11 @@ pub fn attempt_id(incident: &IncidentName, number: u32) -> String {
 /// The reverify token of an attempt: a text that is no verification's id.
 pub fn reverify_token(attempt_id: &str) -> String {
     format!("{REVERIFY_TOKEN}{attempt_id}")
+}
+
+/// The refresh token of an incident: each asks for one at most.
+pub fn refresh_token(incident: &IncidentName) -> String {
+    format!("refloat-{incident}")
 }
 
 /// A text as a label's value: 63 characters at most, ending in a letter or digit.

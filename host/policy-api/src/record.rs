@@ -27,8 +27,11 @@ use crate::crd::policy_body;
 pub const MAX_STORED_CONTEXT: usize = 64 * 1024;
 /// Longest context in JSON that is read back: far above what a context may be, far below what hurts.
 const MAX_CONTEXT: u64 = 16 * 1024 * 1024;
-/// Longest answer of one entry in an object; two of them and the context stay well below etcd's 1.5 MiB.
+/// Longest answer of one entry in an object.
 const MAX_ANSWER: usize = 128 * 1024;
+/// Longest answers and settings of all entries together, the decision included. With the context, verdicts and planned
+/// writes the object stays well below the 1.5 MiB that etcd takes.
+const MAX_ANSWERS: usize = 512 * 1024;
 
 /// One decision with everything that it takes to make it again.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,9 +99,9 @@ impl Record {
     pub fn to_object(&self) -> DecisionRecord {
         let stage = self.context.as_ref().map(|context| context.stage.name.clone()).unwrap_or_default();
         let project = self.context.as_ref().map(|context| context.project.name.clone());
-        let mut truncated = self.truncated.clone();
+        let mut room = Room { left: MAX_ANSWERS, truncated: self.truncated.clone() };
         let (context_gz, context_digest) = match &self.context {
-            Some(context) => stored(context, &mut truncated),
+            Some(context) => stored(context, &mut room.truncated),
             None => (String::new(), String::new()),
         };
         let spec = DecisionRecordSpec {
@@ -109,16 +112,13 @@ impl Record {
             engine_id: cut(&self.engine_id, 128),
             context_gz,
             context_digest,
-            entries: self.entries.iter().take(8).map(|entry| entry_of(entry, &mut truncated)).collect(),
-            decision: self
-                .decision
-                .as_ref()
-                .and_then(|decision| fitting(json(decision), "decision", &mut truncated)),
+            decision: self.decision.as_ref().and_then(|decision| room.take("decision", json(decision))),
+            entries: self.entries.iter().take(8).map(|entry| entry_of(entry, &mut room)).collect(),
             explanation: self.decision.as_ref().map(|d| cut(&d.explanation, 2048)).unwrap_or_default(),
             fault: self.fault.as_ref().map(|(entry, fault)| fault_record(entry, fault)),
             verdicts: self.verdicts.iter().take(64).map(value).collect(),
             planned_writes: self.writes.iter().take(64).map(value).collect(),
-            truncated,
+            truncated: room.truncated,
         };
         let stage = policy_core::name::StageName::new(stage);
         let name = crate::names::record_name(&self.incident, &stage, self.number);
@@ -210,20 +210,31 @@ fn stored(context: &Context, truncated: &mut Vec<String>) -> (String, String) {
     (String::new(), digest)
 }
 
-fn fitting(text: String, field: &str, truncated: &mut Vec<String>) -> Option<String> {
-    if text.len() <= MAX_ANSWER {
-        return Some(text);
-    }
-    truncated.push(field.to_owned());
-    None
+/// What is left of an object's room, and what did not fit into it.
+struct Room {
+    left: usize,
+    truncated: Vec<String>,
 }
 
-fn entry_of(entry: &EntryRecord, truncated: &mut Vec<String>) -> EntryRecord {
+impl Room {
+    /// A text that fits; one that does not is left out and named.
+    fn take(&mut self, field: &str, text: String) -> Option<String> {
+        if text.len() <= MAX_ANSWER && text.len() <= self.left {
+            self.left -= text.len();
+            return Some(text);
+        }
+        self.truncated.push(field.to_owned());
+        None
+    }
+}
+
+fn entry_of(entry: &EntryRecord, room: &mut Room) -> EntryRecord {
     let mut entry = entry.clone();
-    let field = format!("entries.{}.answer", cut(&entry.name, 32));
-    entry.answer = entry.answer.and_then(|answer| fitting(answer, &field, truncated));
+    let name = cut(&entry.name, 32);
+    let answer = entry.answer.take();
+    entry.answer = answer.and_then(|answer| room.take(&format!("entries.{name}.answer"), answer));
     if entry.settings.len() > 32 * 1024 {
-        truncated.push(format!("entries.{}.settings", cut(&entry.name, 32)));
+        room.truncated.push(format!("entries.{name}.settings"));
         entry.settings.clear();
     }
     entry

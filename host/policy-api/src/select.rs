@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 
 use kube::ResourceExt;
 use policy_core::context;
+use policy_core::deadlines::Deadlines;
 use policy_core::decision::ActionKind;
 use policy_core::failure::Trigger;
 use policy_core::name::StageName;
@@ -63,7 +64,8 @@ pub fn ruling<'a>(
     }
 }
 
-fn default_of<'a>(project: &ProjectSnapshot, platform: &'a [ClusterFailurePolicy]) -> Ruling<'a> {
+/// Which of `platform` gives Stages of the Project their default.
+pub fn default_of<'a>(project: &ProjectSnapshot, platform: &'a [ClusterFailurePolicy]) -> Ruling<'a> {
     let defaults = platform.iter().filter(|policy| policy.spec.default.is_some() && covers(policy, project));
     match highest(defaults, |policy| policy.spec.priority).as_slice() {
         [] => Ruling::Nothing,
@@ -119,7 +121,15 @@ fn tighter(a: Caps, b: Caps) -> Caps {
         project_modules: a.project_modules.min(b.project_modules),
         hosts: both(a.hosts, b.hosts),
         registries: both(a.registries, b.registries),
+        max_failure_age: youngest(a.max_failure_age, b.max_failure_age),
     }
+}
+
+/// The shorter of two durations. One that cannot be read is no cap, and `crate::accept` has said so.
+fn youngest(a: Option<String>, b: Option<String>) -> Option<String> {
+    let readable = |text: &String| parse_duration(text).is_some();
+    let both = [a.filter(readable), b.filter(readable)];
+    both.into_iter().flatten().min_by_key(|text| parse_duration(text))
 }
 
 fn least(a: Option<u32>, b: Option<u32>) -> Option<u32> {
@@ -148,6 +158,7 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
     let pauses = pauses(&limits, &default);
     Rules {
         mode: body.mode.to_core(),
+        held_back: None,
         actions: actions(body, caps),
         retries: count(limits.retries, default.retries, caps.retries).min(Rules::MAX_RETRIES),
         rollbacks: count(limits.rollbacks, default.rollbacks, caps.rollbacks).min(Rules::MAX_ROLLBACKS),
@@ -155,10 +166,19 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
         backoff_seconds: pauses.backoff,
         backoff_cap_seconds: pauses.cap,
         cooldown_seconds: pauses.cooldown,
-        max_age_seconds: pauses.max_age,
+        max_age_seconds: count(
+            Some(pauses.max_age),
+            default.max_age_seconds,
+            caps.max_failure_age.as_deref().and_then(parse_duration),
+        ),
         channels: body.channels.iter().map(|channel| channel.name.clone()).collect(),
         capture_outputs: body.capture_outputs.clone(),
         trust_envelopes: body.trust_envelopes.clone(),
+        deadlines: deadlines(body),
+        context_bytes: limits
+            .context_kib
+            .map_or(default.context_bytes, |kib| kib.saturating_mul(1024))
+            .clamp(Rules::MIN_CONTEXT_BYTES, Rules::MAX_CONTEXT_BYTES),
     }
 }
 
@@ -177,6 +197,17 @@ pub fn triggers(body: &PolicyBody, wanted: &[Trigger]) -> Vec<Trigger> {
 /// Rules that only observe, for a Stage in conflict.
 pub fn observing() -> Rules {
     Rules { mode: context::Mode::Observe, ..Rules::default() }
+}
+
+/// The deadlines of `body`: what it sets, within bounds, and the usual ones.
+fn deadlines(body: &PolicyBody) -> Deadlines {
+    let mut deadlines = Deadlines::default();
+    for (key, text) in body.deadlines.iter().flat_map(|given| given.given()) {
+        if let (Some(place), Some(seconds)) = (deadlines.get_mut(&key), parse_duration(&text)) {
+            *place = seconds.clamp(Deadlines::MIN_SECONDS, Deadlines::MAX_SECONDS);
+        }
+    }
+    deadlines
 }
 
 struct Pauses {
@@ -238,6 +269,15 @@ pub fn conflict_statement(name: &str, tied: &[String]) -> Statement {
         others.join(", ")
     );
     Statement::yes(types::CONFLICT, reasons::SAME_PRIORITY, message)
+}
+
+/// What to say about a ClusterFailurePolicy by the number of Projects that it selects.
+pub fn projects_statement(projects: usize) -> Statement {
+    match projects {
+        0 => Statement::no(types::READY, reasons::NO_PROJECT_MATCHES, "no Project is selected"),
+        1 => Statement::yes(types::READY, reasons::READY, "selects 1 Project"),
+        several => Statement::yes(types::READY, reasons::READY, format!("selects {several} Projects")),
+    }
 }
 
 /// What to say about a policy by the number of Stages that it rules.

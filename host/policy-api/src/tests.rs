@@ -7,7 +7,7 @@ use policy_core::decision::{Action, ActionKind, Decision, OnError, Operation};
 use policy_core::failure::{Class, Failure, Trigger, UserAbort};
 use policy_core::guardrails::Seen;
 use policy_core::guest_fault::{GuestFault, GuestFaultKind};
-use policy_core::incident::{Attempt, Closed, IncidentState, Pending, Resolution, Timer};
+use policy_core::incident::{AskedRefresh, Attempt, Closed, IncidentState, Pending, Resolution, Timer};
 use policy_core::time::Timestamp;
 use policy_core::write::{ActionVerdict, HoldExpectation, Verdict, Write};
 use serde_json::{Value, json};
@@ -139,6 +139,8 @@ fn incident() -> IncidentState {
     });
     state.sent.push("key".to_owned());
     state.states = vec![None, Some(String::new()), Some("x".to_owned())];
+    state.refresh =
+        Some(AskedRefresh { at: Timestamp(1_790_000_060), token: "refloat-prod-0123456789".to_owned() });
     state.closed = Some(Closed {
         at: Timestamp(u32::MAX),
         resolution: Resolution::HandedOff,

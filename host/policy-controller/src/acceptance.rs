@@ -4,6 +4,9 @@
 //! A spec that is not acceptable changes nothing: the last acceptable one stays in force, kept in the status so that a
 //! restart does not lose it. Every status update carries the resourceVersion that was read.
 
+mod modules;
+mod platform;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +17,6 @@ use policy_api::crd::cluster_failure_policy::Caps;
 use policy_api::crd::condition::{self, Statement, reasons, types};
 use policy_api::crd::failure_policy::{Accepted, AcceptedModule, MatchedStage};
 use policy_api::crd::policy_body::{ChainEntry, Mode, PolicyBody};
-use policy_api::crd::policy_module::{ClusterModuleSource, ManifestSummary, ModuleStatus};
 use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, PolicyModule};
 use policy_api::select;
 use policy_core::name::ProjectName;
@@ -22,18 +24,19 @@ use policy_core::snapshot::{ProjectSnapshot, StageSnapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::access::{self, Access};
 use crate::events::{self, About, Loudness, Note};
 use crate::host::Host;
-use crate::modules::{self, ModuleKey, ModuleState, Unusable};
+use crate::modules::ModuleKey;
 use crate::queue::StageKey;
-use crate::rights;
 use crate::stage_records;
 
 /// Stages that a status lists at most.
 const MAX_MATCHED: usize = 256;
 
-/// Looks at every policy and module once.
+/// Looks at Kargo, at every policy and every module once.
 pub async fn refresh(host: &Host, namespace: &str) {
+    access::look_at_kargo(host).await;
     let (policies, platform, project_modules, cluster_modules) = host.stores.with(|known| {
         let policies: Vec<Arc<FailurePolicy>> =
             known.failure_policies.values().flat_map(|all| all.values().cloned()).collect();
@@ -47,17 +50,17 @@ pub async fn refresh(host: &Host, namespace: &str) {
         let cluster: Vec<Arc<ClusterPolicyModule>> = known.cluster_modules.values().cloned().collect();
         (policies, platform, project, cluster)
     });
-    let of_projects = project_modules.iter().map(|module| project_key(module));
+    let of_projects = project_modules.iter().map(|module| modules::project_key(module));
     let of_platform = cluster_modules.iter().map(|module| ModuleKey::Cluster(module.name_any()));
     host.policies.modules.retain(&of_projects.chain(of_platform).collect());
     for module in &project_modules {
-        project_module(host, module, &platform).await;
+        modules::project_module(host, module, &platform).await;
     }
     for module in &cluster_modules {
-        cluster_module(host, module, namespace).await;
+        modules::cluster_module(host, module, namespace).await;
     }
-    builtins(host, &policies, &platform).await;
-    let (platform, platform_problems) = accept_platform(host, &platform);
+    modules::builtins(host, &policies, &platform).await;
+    let (platform, judged_platform) = platform::judge(host, &platform);
     let mut in_force: BTreeMap<ProjectName, Vec<FailurePolicy>> = BTreeMap::new();
     let mut judged = Vec::new();
     for policy in &policies {
@@ -71,10 +74,12 @@ pub async fn refresh(host: &Host, namespace: &str) {
     for (policy, one) in &judged {
         say(host, policy, one, &in_force, &platform).await;
     }
-    for (policy, problems) in &platform_problems {
-        say_platform(host, policy, problems).await;
+    for one in &judged_platform {
+        platform::say(host, one, &platform).await;
     }
-    for key in host.stores.stage_keys(None) {
+    let stages = host.stores.stage_keys(None);
+    host.accesses.retain(&stages);
+    for key in stages {
         host.queue.push(key);
     }
 }
@@ -104,6 +109,7 @@ fn judge(host: &Host, policy: &FailurePolicy, platform: &[ClusterFailurePolicy])
     let in_force = accepted.as_ref().and_then(Accepted::spec).map(|spec| {
         let mut policy = policy.clone();
         policy.spec = spec;
+        policy.status.get_or_insert_default().accepted.clone_from(&accepted);
         policy
     });
     Judged { project, problems, in_force, accepted }
@@ -144,7 +150,7 @@ async fn say(
     let own = in_force.get(&judged.project).map(Vec::as_slice).unwrap_or_default();
     let ruled = ruled_stages(host, policy, judged, own, platform);
     let mode = judged.in_force.as_ref().map(|policy| policy.spec.body.mode).unwrap_or_default();
-    let matched = matched(host, &judged.project, &ruled, mode).await;
+    let standings = standings(host, &judged.project, &ruled, mode).await;
     let mut status = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
     status.observed_generation = generation;
@@ -157,14 +163,15 @@ async fn say(
         accept::statement(&judged.problems),
         select::conflict_statement(&policy.name_any(), &ruled.tied),
         select::stages_statement(selector, ruled.stages.len(), judged.project.as_str()),
-        write_access(mode, &matched),
+        write_access(mode, &standings),
+        host.accesses.kargo_statement(),
         answering(host, judged),
         space(host, &judged.project),
     ] {
         bad.extend(statement.is_bad().then(|| statement.clone()));
         condition::set(&mut status.conditions, statement, generation, now);
     }
-    status.matched_stages = matched;
+    status.matched_stages = standings.into_iter().map(|one| one.stage).collect();
     if policy.status.as_ref() == Some(&status) {
         return;
     }
@@ -234,18 +241,26 @@ fn ruled_stages(
     ruled
 }
 
-async fn matched(host: &Host, project: &ProjectName, ruled: &Ruled, mode: Mode) -> Vec<MatchedStage> {
-    let mut matched = Vec::new();
+/// A Stage that a policy rules, and what stands between it and Enforce there.
+struct Standing {
+    stage: MatchedStage,
+    access: Access,
+}
+
+async fn standings(host: &Host, project: &ProjectName, ruled: &Ruled, mode: Mode) -> Vec<Standing> {
+    let mut standings = Vec::new();
     for stage in ruled.stages.iter().take(MAX_MATCHED) {
         let key = StageKey { project: project.clone(), stage: stage.name.clone() };
-        let missing = match mode {
-            Mode::Enforce => rights::missing(host, &key).await.unwrap_or_default(),
-            Mode::Observe | Mode::Suggest => Vec::new(),
+        let access = match mode {
+            Mode::Enforce => access::lately(host, &key).await.unwrap_or(Access::Full),
+            Mode::Observe | Mode::Suggest => Access::Full,
         };
-        let really = if missing.is_empty() { mode } else { Mode::Observe };
-        matched.push(MatchedStage { name: stage.name.to_string(), mode: really, missing_verbs: missing });
+        let really = if access == Access::Full { mode } else { Mode::Observe };
+        let missing_verbs = access.missing().to_vec();
+        let stage = MatchedStage { name: stage.name.to_string(), mode: really, missing_verbs };
+        standings.push(Standing { stage, access });
     }
-    matched
+    standings
 }
 
 /// Whether there is room for further records.
@@ -281,9 +296,9 @@ fn answering(host: &Host, judged: &Judged) -> Statement {
     }
 }
 
-fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {
-    let lacking = matched.iter().find(|stage| !stage.missing_verbs.is_empty());
-    match (mode, lacking) {
+fn write_access(mode: Mode, standings: &[Standing]) -> Statement {
+    let in_the_way = standings.iter().find_map(|one| Some((one, one.access.obstacle()?)));
+    match (mode, in_the_way) {
         (Mode::Observe | Mode::Suggest, _) => Statement::unknown(
             types::WRITE_ACCESS,
             reasons::GRANTED,
@@ -292,158 +307,16 @@ fn write_access(mode: Mode, matched: &[MatchedStage]) -> Statement {
         (Mode::Enforce, None) => {
             Statement::yes(types::WRITE_ACCESS, reasons::GRANTED, "the account has every right")
         }
-        (Mode::Enforce, Some(stage)) => Statement::no(
-            types::WRITE_ACCESS,
-            reasons::VERB_MISSING,
-            format!(
-                "Stage `{}` is only observed: the Project's account may not {}; `refloat enable` prints what it needs",
-                stage.name,
-                stage.missing_verbs.join(", ")
-            ),
-        ),
-    }
-}
-
-type Platform = (ClusterFailurePolicy, Vec<Problem>);
-
-/// ClusterFailurePolicies as they are in force: caps always count, a default only when it is acceptable.
-fn accept_platform(host: &Host, all: &[ClusterFailurePolicy]) -> (Vec<ClusterFailurePolicy>, Vec<Platform>) {
-    let nowhere = ProjectName::default();
-    let modules = &host.policies.modules;
-    let mut in_force = Vec::new();
-    let mut judged = Vec::new();
-    for policy in all {
-        let caps = policy.spec.caps.clone().unwrap_or_default();
-        let known = |entry: &ChainEntry| modules.known_as(entry, &nowhere);
-        let problems = policy
-            .spec
-            .default
-            .as_ref()
-            .map(|body| accept::problems(body, Author::Platform, &caps, known))
-            .unwrap_or_default();
-        let mut effective = policy.clone();
-        if !problems.is_empty() {
-            effective.spec.default = None;
-        }
-        in_force.push(effective);
-        judged.push((policy.clone(), problems));
-    }
-    (in_force, judged)
-}
-
-async fn say_platform(host: &Host, policy: &ClusterFailurePolicy, problems: &[Problem]) {
-    let mut status = policy.status.clone().unwrap_or_default();
-    let generation = policy.metadata.generation;
-    status.observed_generation = generation;
-    let covered = host
-        .stores
-        .with(|known| known.projects.values().filter(|project| select::covers(policy, project)).count());
-    status.projects_total = u32::try_from(covered).ok();
-    let statement = accept::statement(problems);
-    condition::set(&mut status.conditions, statement.clone(), generation, host.clock.now());
-    if policy.status.as_ref() == Some(&status) {
-        return;
-    }
-    let mut object = policy.clone();
-    object.status = Some(status);
-    save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
-    if statement.is_bad() {
-        tell(host, policy, &statement).await;
-    }
-}
-
-fn project_key(module: &PolicyModule) -> ModuleKey {
-    ModuleKey::Project(ProjectName::new(module.namespace().unwrap_or_default()), module.name_any())
-}
-
-/// Bytes of a Project are not even compiled unless the platform lets them in: compiling is outside of what a sandbox
-/// promises, and whoever may edit a namespace may make a PolicyModule in it.
-fn is_let_in(host: &Host, project: &ProjectName, platform: &[ClusterFailurePolicy]) -> bool {
-    let project = host.stores.project(project);
-    project.is_some_and(|project| select::may_bring_modules(&select::caps(&project, platform)))
-}
-
-async fn project_module(host: &Host, module: &PolicyModule, platform: &[ClusterFailurePolicy]) {
-    let project = ProjectName::new(module.namespace().unwrap_or_default());
-    let key = project_key(module);
-    let state = if is_let_in(host, &project, platform) {
-        let source = ClusterModuleSource::from(module.spec.source.clone());
-        let fetched = modules::fetch(host.requests.client(), project.as_str(), &source).await;
-        host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await
-    } else {
-        let message = format!("the platform does not let Project `{project}` bring modules");
-        let reason = reasons::PROJECT_MODULES_FORBIDDEN;
-        host.policies.modules.refuse(&key, Unusable { reason, message })
-    };
-    let status = module_status(host, module.status.as_ref(), module.metadata.generation, &state);
-    if module.status.as_ref() != Some(&status) {
-        let mut object = module.clone();
-        object.status = Some(status);
-        let api = Api::namespaced(host.requests.client().clone(), project.as_str());
-        save(host, "policymodules", &api, &object).await;
-        if let Some(unusable) = &state.unusable {
-            tell(host, module, &not_ready(unusable)).await;
+        (Mode::Enforce, Some((one, why))) => {
+            let advice = match one.access {
+                Access::Lacking(_) => "; `refloat enable` prints what it needs",
+                Access::ControlPlane => "; change `--account`, or Kargo's pattern for its own accounts",
+                Access::Full | Access::UnknownKargo(_) => "",
+            };
+            let message = format!("Stage `{}` is only observed: {why}{advice}", one.stage.name);
+            Statement::no(types::WRITE_ACCESS, one.access.reason(), message)
         }
     }
-}
-
-async fn cluster_module(host: &Host, module: &ClusterPolicyModule, namespace: &str) {
-    let key = ModuleKey::Cluster(module.name_any());
-    let fetched = modules::fetch(host.requests.client(), namespace, &module.spec.source).await;
-    let state = host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await;
-    let status = module_status(host, module.status.as_ref(), module.metadata.generation, &state);
-    if module.status.as_ref() != Some(&status) {
-        let mut object = module.clone();
-        object.status = Some(status);
-        save(host, "clusterpolicymodules", &Api::all(host.requests.client().clone()), &object).await;
-        if let Some(unusable) = &state.unusable {
-            tell(host, module, &not_ready(unusable)).await;
-        }
-    }
-}
-
-/// Loads the built-in policies that some chain names.
-async fn builtins(host: &Host, policies: &[Arc<FailurePolicy>], platform: &[ClusterFailurePolicy]) {
-    let own = policies.iter().flat_map(|policy| &policy.spec.body.chain);
-    let default =
-        platform.iter().filter_map(|policy| policy.spec.default.as_ref()).flat_map(|body| &body.chain);
-    let mut names: Vec<String> = own.chain(default).filter_map(|entry| entry.builtin.clone()).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        let key = ModuleKey::Builtin(name.clone());
-        if host.policies.modules.state(&key).is_none_or(|state| state.loaded.is_none()) {
-            host.policies.modules.refresh(&key, modules::builtin_bytes(&name), None).await;
-        }
-    }
-}
-
-fn module_status(
-    host: &Host,
-    old: Option<&ModuleStatus>,
-    generation: Option<i64>,
-    state: &ModuleState,
-) -> ModuleStatus {
-    let mut status = old.cloned().unwrap_or_default();
-    status.observed_generation = generation;
-    if let Some(loaded) = &state.loaded {
-        status.digest = Some(loaded.digest.to_string());
-        status.last_good_digest = Some(loaded.digest.to_string());
-        status.track = Some(loaded.policy.track().text().to_owned());
-        status.manifest = Some(ManifestSummary::of(&loaded.manifest));
-        status.size_bytes = Some(loaded.size_bytes);
-        status.compile_millis = status.compile_millis.or(Some(loaded.load_millis));
-    }
-    let statement = match &state.unusable {
-        None => Statement::yes(types::READY, reasons::READY, "loaded"),
-        Some(unusable) => not_ready(unusable),
-    };
-    condition::set(&mut status.conditions, statement, generation, host.clock.now());
-    status
-}
-
-fn not_ready(unusable: &Unusable) -> Statement {
-    Statement::no(types::READY, unusable.reason, unusable.message.clone())
 }
 
 /// Writes a status. A lost race is nothing: the winner's write wakes this again.

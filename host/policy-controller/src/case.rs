@@ -8,7 +8,7 @@ use kube::Resource as _;
 use kube::api::{Api, PostParams};
 use policy_api::convert;
 use policy_api::crd::Incident;
-use policy_api::crd::incident::PolicyRef;
+use policy_api::crd::incident::{AcceptedPolicy, PolicyRef};
 use policy_core::failure::Failure;
 use policy_core::incident::{Attempt, IncidentState};
 use policy_core::name::IncidentName;
@@ -21,6 +21,8 @@ use crate::queue::StageKey;
 #[derive(Clone, Debug)]
 pub struct Case {
     object: Incident,
+    /// The policy that it begins with; kept with the first save.
+    accepted: Option<AcceptedPolicy>,
     /// Its state; changes count once [`Case::save`] has succeeded.
     pub state: IncidentState,
 }
@@ -80,13 +82,14 @@ impl Case {
         key: &StageKey,
         failure: &Failure,
         policy: Option<PolicyRef>,
+        accepted: Option<AcceptedPolicy>,
     ) -> Result<Self, CaseError> {
         let name = policy_api::names::incident_name(&key.stage, &failure.id);
         let state = IncidentState::open(name.clone(), failure.clone(), host.clock.now());
         host.metrics.request("create", "incidents");
         let object = convert::incident(&state, policy);
         match api(host, key).create(&PostParams::default(), &object).await {
-            Ok(object) => Self::of(object, key),
+            Ok(object) => Ok(Self { accepted, ..Self::of(object, key)? }),
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let found = Self::load(host, key, name.as_str()).await?;
                 found.ok_or_else(|| lost(key, name.as_str()))
@@ -102,7 +105,7 @@ impl Case {
             name,
             source,
         })?;
-        Ok(Self { object, state })
+        Ok(Self { object, accepted: None, state })
     }
 
     /// Its name.
@@ -121,7 +124,9 @@ impl Case {
     /// [`CaseError::Lost`] when somebody else wrote it in between, else why it could not be written.
     pub async fn save(&mut self, host: &Host, key: &StageKey) -> Result<(), CaseError> {
         let mut object = self.object.clone();
-        convert::apply(object.status.get_or_insert_default(), &self.state);
+        let status = object.status.get_or_insert_default();
+        convert::apply(status, &self.state);
+        status.accepted = status.accepted.take().or_else(|| self.accepted.clone());
         let name = self.state.name.to_string();
         host.metrics.request("update", "incidents");
         match api(host, key).replace_status(&name, &PostParams::default(), &object).await {

@@ -19,13 +19,14 @@ use policy_core::rules::Rules;
 use policy_core::write::{Verdict, Write};
 use policy_engine::Call;
 
+use crate::access;
+use crate::around;
 use crate::case::{Case, CaseError, Ending};
 use crate::host::Host;
 use crate::metrics::in_project;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::records::{self, RecordError};
-use crate::rights;
 use crate::scene::{self, Scene, SceneError};
 use crate::stage_records::{self, Ended, StageRecordError};
 use crate::steps::Step;
@@ -104,16 +105,20 @@ pub async fn decide(
     Ok(())
 }
 
-/// The rules, in Observe when the Project's account lacks what Enforce needs.
+/// The rules, in Observe when something stands in the way of Enforce.
 async fn rules_in_force(
     host: &Host,
     key: &StageKey,
     ruling: &Ruling,
 ) -> Result<Rules, crate::requests::RequestError> {
     let mut rules = ruling.rules.clone();
-    if rules.mode == Mode::Enforce && !rights::missing(host, key).await?.is_empty() {
-        tracing::info!(stage = %key, "observed only: the Project's account may not write");
+    if rules.mode != Mode::Enforce {
+        return Ok(rules);
+    }
+    if let Some(why) = access::ask(host, key).await?.obstacle() {
+        tracing::info!(stage = %key, why, "observed only");
         rules.mode = Mode::Observe;
+        rules.held_back = Some(why);
     }
     Ok(rules)
 }
@@ -133,14 +138,18 @@ async fn gather(
     let run = scene::analysis_run(host, key, verification).await.map_err(DecideError::Gather)?;
     let now = host.clock.now();
     let deliveries = scene.deliveries(&case.state, now);
+    let neighbours = around::neighbours(host, &scene.stage);
+    let fleet = around::fleet(host, now);
     Ok(assemble::context(&World {
         now,
-        seed: seed(case),
+        seed: assemble::seed(&case.state),
         failure: &failure,
         project: &scene.project,
         stage: &scene.stage,
         promotions: &scene.promotions,
         freight: &scene.freight,
+        neighbours: &neighbours,
+        fleet: Some(&fleet),
         analysis_run: run.as_ref(),
         remembered: scene.memory.good.as_ref(),
         incident: &case.state,
@@ -158,16 +167,6 @@ fn trigger_of(case: &Case) -> policy_core::failure::Failure {
         failure.trigger = policy_core::failure::Trigger::Timer;
     }
     failure
-}
-
-/// Four numbers from the incident and the decision's number: the same in every process, different every time.
-fn seed(case: &Case) -> [u32; 4] {
-    use sha2::Digest as _;
-    let digest = sha2::Sha256::digest(format!("{}/{}", case.state.root.id, case.state.n_decisions));
-    let mut words = digest
-        .chunks_exact(4)
-        .map(|chunk| chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)));
-    std::array::from_fn(|_| words.next().unwrap_or_default())
 }
 
 /// What comes of a chain with a disabled policy in it: nobody is asked.
@@ -282,6 +281,7 @@ fn bound(
 
 /// Adds the decision to the incident's memory.
 fn remember(case: &mut Case, context: &Context, asked: &Asked, planned: &Planned) {
+    case.state.rule = Some(context.classification.rule.clone());
     let actions = planned.verdicts.iter().map(|verdict| (verdict.kind.clone(), outcome(verdict))).collect();
     case.state.decisions.push(PastDecision {
         at_unix_seconds: context.now_unix_seconds,

@@ -23,7 +23,9 @@ use policy_core::time::Timestamp;
 use policy_core::write::Write;
 use tokio::time::Instant;
 
+use crate::access::{self, Access};
 use crate::case::{Case, Ending};
+use crate::doubles::{self, Double};
 use crate::events::Loudness;
 use crate::host::{Host, Next};
 use crate::metrics::in_project;
@@ -32,14 +34,19 @@ use crate::queue::StageKey;
 use crate::records;
 use crate::rehearse::{No, no_of, rehearse};
 use crate::requests::RequestError;
-use crate::rights;
 use crate::scene::Scene;
 use crate::steps::Step;
 use crate::tell;
 use crate::visit::{VisitError, at, close};
 
-/// How long a refusal that may pass is waited for before another try.
-const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// How long a refusal that may pass is waited for before another try: half of the time that it has lasted, within
+/// these bounds.
+const TRY_AGAIN_SECONDS: u32 = 10;
+const TRY_AGAIN_CAP_SECONDS: u32 = 60;
+/// People are told once such a refusal has lasted this long: an upgrade of Kargo takes less.
+const TELL_SECONDS: u32 = 600;
+/// After this long nothing more is tried.
+const GIVE_UP_SECONDS: u32 = 86_400;
 
 /// What a visit does after a step: go on at once, or come back later.
 type Stepped = Result<Option<Next>, VisitError>;
@@ -128,15 +135,15 @@ async fn check_again(
     scene: &Scene,
     pending: &Pending,
 ) -> Result<Checked, VisitError> {
-    let missing = rights::missing(host, key).await;
-    let missing = missing
-        .map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error)))?;
-    if !missing.is_empty() || ruling.rules.mode != Mode::Enforce {
-        let text = match missing.as_slice() {
-            [] => "the policy no longer enforces".to_owned(),
-            missing => format!("the Project's account may not {}", missing.join(", ")),
-        };
-        return Ok(Checked::End(Ending::new(Resolution::Observed, "WriteAccess", text)));
+    if ruling.rules.mode != Mode::Enforce {
+        let ending = Ending::new(Resolution::Observed, "NotEnforced", "the policy no longer enforces");
+        return Ok(Checked::End(ending));
+    }
+    let access = access::ask(host, key).await;
+    let access =
+        access.map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error)))?;
+    if let Some(why) = access.obstacle() {
+        return Ok(Checked::End(Ending::new(Resolution::Observed, access.reason(), why)));
     }
     let context = match records::context(host, key, &pending.record).await {
         Ok(context) => context,
@@ -265,18 +272,40 @@ async fn claim(host: &Host, key: &StageKey, case: &mut Case, delivery: &Delivery
 /// Nothing was claimed and nothing was sent: what may pass is waited for, what will not ends the incident.
 async fn refused(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, no: No) -> Stepped {
     tracing::info!(stage = %key, why = no.sentence, "Kargo would not take the Promotion");
-    match no.advice {
-        Advice::Repeat | Advice::ReadAgain => Ok(Some(Next::After(TRY_AGAIN))),
-        Advice::Configuration | Advice::Permanent => {
-            // A claim that was taken up again and is refused now.
-            if let Some(number) = case.open_attempt().map(|attempt| attempt.number) {
-                case.with_attempt(number, |attempt| attempt.outcome = Outcome::Refused("Kargo".to_owned()));
-            }
-            close(host, key, case, &scene.stage, Ending::new(Resolution::Exhausted, no.reason, no.sentence))
-                .await
-                .map(Some)
+    let waited = case.state.pending.as_ref().map_or(0, |pending| host.clock.now().since(pending.at));
+    let may_pass = matches!(no.advice, Advice::Repeat | Advice::ReadAgain);
+    if may_pass && waited < GIVE_UP_SECONDS {
+        if waited >= TELL_SECONDS {
+            waits(host, key, case, scene, &no).await?;
         }
+        let pause = (waited / 2).clamp(TRY_AGAIN_SECONDS, TRY_AGAIN_CAP_SECONDS);
+        return Ok(Some(Next::After(Duration::from_secs(u64::from(pause)))));
     }
+    // A claim that was taken up again and is refused now.
+    if let Some(number) = case.open_attempt().map(|attempt| attempt.number) {
+        case.with_attempt(number, |attempt| attempt.outcome = Outcome::Refused("Kargo".to_owned()));
+    }
+    let resolution = match &no.access {
+        Some(Access::ControlPlane) => {
+            host.accesses.is_control_plane(&key.project);
+            host.policies_changed.notify_one();
+            Resolution::Observed
+        }
+        Some(Access::Full | Access::Lacking(_) | Access::UnknownKargo(_)) | None => Resolution::Exhausted,
+    };
+    close(host, key, case, &scene.stage, Ending::new(resolution, no.reason, no.sentence)).await.map(Some)
+}
+
+/// Says once that a delivery has been refused for a while.
+async fn waits(host: &Host, key: &StageKey, case: &Case, scene: &Scene, no: &No) -> Result<(), VisitError> {
+    let text = format!(
+        "incident `{}`: what was decided waits, and is tried again until a day is over: {}",
+        case.name(),
+        no.sentence
+    );
+    let once = format!("{}:waits:{}", case.name(), case.state.n_decisions);
+    let told = tell::send(host, key, &scene.stage, &once, "DeliveryWaits", Loudness::Warning, &text).await;
+    told.map_err(|error| VisitError::Tell(key.clone(), error))
 }
 
 /// Everything after the claim: freshen, create, count, attach.
@@ -363,7 +392,10 @@ async fn found(
         // Somebody deleted it at once, and does not want another one.
         ([], Some(name)) => attach(host, key, case, number, name).await,
         ([name], _) => attach(host, key, case, number, name.clone()).await,
-        (names, _) => double(host, key, case, scene, number, names).await,
+        (names, _) => {
+            let double = Double { number, promotions: names.to_vec() };
+            doubles::tell(host, key, case, scene, &double).await.map(Some)
+        }
     }
 }
 
@@ -392,28 +424,6 @@ async fn attach(host: &Host, key: &StageKey, case: &mut Case, number: u32, name:
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
     host.checkpoints.passed(Step::Attached);
     Ok(None)
-}
-
-/// Two Promotions of one attempt: told loudly, repaired by nobody, and nothing more is delivered.
-async fn double(
-    host: &Host,
-    key: &StageKey,
-    case: &mut Case,
-    scene: &Scene,
-    number: u32,
-    names: &[PromotionName],
-) -> Stepped {
-    let list: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    let text =
-        format!("attempt {number} has {} Promotions: {}; look at the Stage", names.len(), list.join(", "));
-    let event_key = format!("{}:double:{number}", case.name());
-    let told =
-        tell::send(host, key, &scene.stage, &event_key, "DoublePromotion", Loudness::Warning, &text).await;
-    told.map_err(|error| VisitError::Tell(key.clone(), error))?;
-    case.with_attempt(number, |attempt| attempt.promotion = names.first().cloned());
-    close(host, key, case, &scene.stage, Ending::new(Resolution::HandedOff, "DoublePromotion", text))
-        .await
-        .map(Some)
 }
 
 /// Takes up a claim whose outcome nobody knows: waits until nobody can still send it, then looks, adopts what it

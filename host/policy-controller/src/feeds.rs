@@ -190,8 +190,7 @@ impl Feeds {
             let mut snapshot = read_or_log(convert::promotion(promotion, &reading))?;
             let key = StageKey { project: snapshot.project.clone(), stage: snapshot.stage.clone() };
             // Texts and outputs are read live when they are needed; the store only says that something happened.
-            snapshot.message.clear();
-            snapshot.steps.clear();
+            snapshot.shrink();
             self.scope.covers(&key.project).then_some((key, snapshot))
         };
         let woken = self.stores.with(|known| match change {

@@ -3,19 +3,21 @@
 //! In: parts that [`crate::run`] built. Out: shared references for the handler. Holds no state of its own but what
 //! only this process can know: since when it has watched somebody's claim.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use policy_core::name::{IncidentName, ProjectName};
+use policy_core::name::{FailureId, IncidentName, ProjectName};
 use policy_core::time::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::access::Accesses;
 use crate::clock::Clock;
 use crate::guests::Guests;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
-use crate::queue::Queue;
+use crate::queue::{Queue, StageKey};
 use crate::requests::Requests;
 use crate::retention::Fullness;
 use crate::steps::Checkpoints;
@@ -47,6 +49,8 @@ pub struct Host {
     pub queue: Arc<Queue>,
     /// Which policies rule which Stage.
     pub policies: Arc<Policies>,
+    /// Notified when policies have to be looked at again.
+    pub policies_changed: Arc<Notify>,
     /// The time of day.
     pub clock: Clock,
     /// What is counted.
@@ -61,6 +65,8 @@ pub struct Host {
     pub stopped: bool,
     /// When the last leader was seen alive, if there ever was one.
     pub previous_leader: Option<Timestamp>,
+    /// What was found out about rights and about Kargo.
+    pub accesses: Accesses,
     /// What only this process knows.
     pub memory: Memory,
     /// Where guests run.
@@ -73,7 +79,8 @@ pub struct Host {
 #[derive(Default)]
 pub struct Memory {
     claims: Mutex<BTreeMap<(ProjectName, IncidentName, u32, u32), Instant>>,
-    ignored: Mutex<std::collections::BTreeSet<policy_core::name::FailureId>>,
+    ignored: Mutex<BTreeSet<FailureId>>,
+    failed_visits: Mutex<BTreeMap<StageKey, u32>>,
 }
 
 impl Memory {
@@ -90,13 +97,27 @@ impl Memory {
         *seen.entry(key).or_insert_with(Instant::now)
     }
 
+    /// A visit to a Stage was finished.
+    pub fn went_well(&self, key: &StageKey) {
+        self.failed_visits.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// A visit to a Stage could not be finished. How many before it could not, without one that could in between.
+    pub fn went_wrong(&self, key: &StageKey) -> u32 {
+        let mut failed = self.failed_visits.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failed.entry(key.clone()).or_default();
+        let before = *count;
+        *count = count.saturating_add(1);
+        before
+    }
+
     /// Leaves a failure alone from now on. Whether it was not left alone before, so that it is counted once.
-    pub fn leave_alone(&self, failure: &policy_core::name::FailureId) -> bool {
+    pub fn leave_alone(&self, failure: &FailureId) -> bool {
         self.ignored.lock().unwrap_or_else(PoisonError::into_inner).insert(failure.clone())
     }
 
     /// Whether a failure is left alone.
-    pub fn leaves_alone(&self, failure: &policy_core::name::FailureId) -> bool {
+    pub fn leaves_alone(&self, failure: &FailureId) -> bool {
         self.ignored.lock().unwrap_or_else(PoisonError::into_inner).contains(failure)
     }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt;
-use policy_api::crd::incident::PolicyRef;
+use policy_api::crd::incident::{AcceptedPolicy, PolicyRef};
 use policy_api::crd::policy_body::{ChainEntry, PolicyBody};
 use policy_api::crd::{ClusterFailurePolicy, FailurePolicy};
 use policy_api::select;
-use policy_core::chain::Entry;
+use policy_core::chain::{self, Entry};
+use policy_core::failure::Trigger;
 use policy_core::guest_fault::{GuestFault, GuestFaultKind};
 use policy_core::manifest::Role;
 use policy_core::name::{Digest, ProjectName};
@@ -51,7 +52,7 @@ pub struct Ruling {
     /// The rules that come of it and the platform's caps.
     pub rules: Rules,
     /// The chain.
-    pub chain: Arc<Vec<ChainPolicy>>,
+    pub chain: Chain,
 }
 
 impl Ruling {
@@ -59,13 +60,24 @@ impl Ruling {
     pub fn is_complete(&self) -> bool {
         self.chain.iter().all(|entry| entry.policy.is_ok())
     }
+
+    /// Whether a policy of the chain asks for that trigger. One that cannot be used asks for nothing.
+    pub fn asks(&self, trigger: Trigger) -> bool {
+        self.chain.iter().any(|entry| entry.policy.is_ok() && chain::wants(&entry.entry, trigger))
+    }
 }
 
-/// Policies that are in force: their specs are the last acceptable ones.
+/// A chain that is ready to be asked.
+pub type Chain = Arc<Vec<ChainPolicy>>;
+
+/// Policies that are in force: their specs are the last acceptable ones. Their chains are made once, because checking
+/// settings against a schema for every look at every Stage is what a large cluster would spend its time on.
 #[derive(Default)]
 struct InForce {
     project: BTreeMap<ProjectName, Vec<FailurePolicy>>,
     platform: Vec<ClusterFailurePolicy>,
+    chains_of_projects: BTreeMap<(ProjectName, String), Chain>,
+    chains_of_platform: BTreeMap<String, Chain>,
 }
 
 /// All policies of one process.
@@ -82,13 +94,27 @@ impl Policies {
         Self { stores, modules, in_force: Mutex::default() }
     }
 
-    /// Puts these policies in force, and no others.
+    /// Puts these policies in force, and no others. To be called again when a module changes.
     pub fn put(
         &self,
         project: BTreeMap<ProjectName, Vec<FailurePolicy>>,
         platform: Vec<ClusterFailurePolicy>,
     ) {
-        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = InForce { project, platform };
+        let own = project.iter().flat_map(|(name, all)| all.iter().map(move |policy| (name, policy)));
+        let chains_of_projects = own
+            .map(|(name, policy)| {
+                let chain = self.chain(&policy.spec.body, name);
+                ((name.clone(), policy.name_any()), Arc::new(chain))
+            })
+            .collect();
+        let nowhere = ProjectName::default();
+        let chains_of_platform = platform
+            .iter()
+            .filter_map(|policy| Some((policy, policy.spec.default.as_ref()?)))
+            .map(|(policy, body)| (policy.name_any(), Arc::new(self.chain(body, &nowhere))))
+            .collect();
+        let in_force = InForce { project, platform, chains_of_projects, chains_of_platform };
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = in_force;
     }
 
     /// What rules a Stage; `None` when nothing does.
@@ -99,14 +125,20 @@ impl Policies {
         let own = in_force.project.get(&key.project).map(Vec::as_slice).unwrap_or_default();
         let caps = select::caps(&project, &in_force.platform);
         match select::ruling(&stage, &project, own, &in_force.platform) {
-            select::Ruling::Project(policy) => {
-                let by = reference("FailurePolicy", policy);
-                Some(self.of(by, &policy.spec.body, select::rules(&policy.spec.body, &caps), &key.project))
-            }
-            select::Ruling::Platform(policy, body) => {
-                let by = reference("ClusterFailurePolicy", policy);
-                Some(self.of(by, body, select::rules(body, &caps), &key.project))
-            }
+            select::Ruling::Project(policy) => Some(Ruling {
+                policy: reference("FailurePolicy", policy),
+                rules: select::rules(&policy.spec.body, &caps),
+                chain: in_force
+                    .chains_of_projects
+                    .get(&(key.project.clone(), policy.name_any()))
+                    .cloned()
+                    .unwrap_or_default(),
+            }),
+            select::Ruling::Platform(policy, body) => Some(Ruling {
+                policy: reference("ClusterFailurePolicy", policy),
+                rules: select::rules(body, &caps),
+                chain: in_force.chains_of_platform.get(&policy.name_any()).cloned().unwrap_or_default(),
+            }),
             select::Ruling::Conflict(names) => {
                 let policy = PolicyRef { kind: "Conflict".to_owned(), name: names.join(","), uid: None };
                 Some(Ruling { policy, rules: select::observing(), chain: Arc::default() })
@@ -115,8 +147,24 @@ impl Policies {
         }
     }
 
-    fn of(&self, policy: PolicyRef, body: &PolicyBody, rules: Rules, project: &ProjectName) -> Ruling {
-        Ruling { policy, rules, chain: Arc::new(self.chain(body, project)) }
+    /// The policy that rules a Stage as it was accepted, for the Incidents that it begins.
+    pub fn accepted(&self, key: &StageKey) -> Option<AcceptedPolicy> {
+        let stage = self.stores.with(|known| known.stages.get(key).cloned())?;
+        let project = self.stores.project(&key.project)?;
+        let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = in_force.project.get(&key.project).map(Vec::as_slice).unwrap_or_default();
+        let accepted = match select::ruling(&stage, &project, own, &in_force.platform) {
+            select::Ruling::Project(policy) => policy.status.as_ref()?.accepted.clone()?,
+            select::Ruling::Platform(policy, _) => policy.status.as_ref()?.accepted.clone()?,
+            select::Ruling::Conflict(_) | select::Ruling::Nothing => return None,
+        };
+        Some(AcceptedPolicy {
+            generation: accepted.generation,
+            settings_digest: accepted.settings_digest,
+            modules: accepted.modules,
+            spec: Some(accepted.spec),
+            rules: accepted.rules,
+        })
     }
 
     /// A chain that is ready to be asked. An entry whose module cannot be used any more answers with a fault.

@@ -5,7 +5,9 @@
 
 use policy_api::adapter::v1_11::{self as kargo, Mismatch};
 use policy_api::adapter::{self, Advice};
+use policy_api::crd::condition::reasons;
 
+use crate::access::Access;
 use crate::deliver::Delivery;
 use crate::host::Host;
 use crate::queue::StageKey;
@@ -19,6 +21,8 @@ pub struct No {
     pub sentence: String,
     /// What can be done about it.
     pub advice: Advice,
+    /// What it says about the account, where it does.
+    pub access: Option<Access>,
 }
 
 /// Asks Kargo what it would make of the Promotion, and compares that with what was planned.
@@ -28,8 +32,12 @@ pub struct No {
 pub async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Result<(), No> {
     let answer = host.requests.send_as_project(&key.project, "dry-run", &delivery.create.dry_run()).await;
     let answer = answer.map_err(|error| no_of(&error))?;
-    let unexpected =
-        |sentence: String| No { reason: "Unexpected".to_owned(), sentence, advice: Advice::Repeat };
+    let unexpected = |sentence: String| No {
+        reason: "Unexpected".to_owned(),
+        sentence,
+        advice: Advice::Repeat,
+        access: None,
+    };
     let stamped = kargo::stamped(&answer)
         .ok_or_else(|| unexpected("the dry run was not answered with a Promotion".to_owned()))?;
     let label = answer.pointer("/metadata/labels").and_then(|labels| labels.get(policy_api::names::ATTEMPT));
@@ -37,7 +45,7 @@ pub async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Resul
         // Without it a lost answer could never be told from a lost request, and the create would be repeated.
         let sentence = "something in this cluster takes labels off Promotions, by which attempts are counted";
         let reason = "LabelLost".to_owned();
-        return Err(No { reason, sentence: sentence.to_owned(), advice: Advice::Permanent });
+        return Err(No { reason, sentence: sentence.to_owned(), advice: Advice::Permanent, access: None });
     }
     let freight = delivery.attempt.freight.clone().unwrap_or_default();
     let account = host.requests.user(&key.project);
@@ -45,12 +53,13 @@ pub async fn rehearse(host: &Host, key: &StageKey, delivery: &Delivery) -> Resul
         reason: mismatch_word(&mismatch).to_owned(),
         sentence: mismatch.to_string(),
         advice: Advice::Permanent,
+        access: (mismatch == Mismatch::ControlPlane).then_some(Access::ControlPlane),
     })
 }
 
 fn mismatch_word(mismatch: &Mismatch) -> &'static str {
     match mismatch {
-        Mismatch::ControlPlane => "ControlPlaneAccount",
+        Mismatch::ControlPlane => reasons::CONTROL_PLANE_ACCOUNT,
         Mismatch::Actor { .. } => "OtherActor",
         Mismatch::Freight { .. } => "OtherFreight",
         Mismatch::WouldResume { .. } => "WouldLiftHold",
@@ -68,12 +77,14 @@ pub fn no_of(error: &RequestError) -> No {
                 reason: format!("{refusal:?}"),
                 sentence: format!("{}; Kargo says: {said}", refusal.sentence()),
                 advice: refusal.advice(),
+                access: None,
             }
         }
         None => No {
             reason: "NoAnswer".to_owned(),
             sentence: "the API server did not answer".to_owned(),
             advice: Advice::Repeat,
+            access: None,
         },
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use policy_api::adapter;
 use policy_api::rights::Needed;
@@ -23,6 +24,9 @@ use crate::queue::StageKey;
 /// How long an answer is waited for. The API server gives up a create after 5 s; a connection that went dead would hold a
 /// handler for the client's own five minutes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// Promotions in one answer: they may be hundreds of kilobytes each, and Kargo keeps 20 of a Stage unless told otherwise.
+const PAGE: u32 = 100;
 
 /// Sends requests.
 #[derive(Clone)]
@@ -60,6 +64,14 @@ impl RequestError {
     pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(|status| status.code == 409)
     }
+}
+
+/// One page of a list.
+#[derive(serde::Deserialize)]
+struct Page<T> {
+    #[serde(default)]
+    metadata: ListMeta,
+    items: Vec<T>,
 }
 
 struct Call<'a> {
@@ -131,13 +143,18 @@ impl Requests {
         selector: &str,
         object: String,
     ) -> Result<Vec<T>, RequestError> {
-        #[derive(serde::Deserialize)]
-        struct List<T> {
-            items: Vec<T>,
+        let first = format!("{}/promotions?labelSelector={selector}&limit={PAGE}", kargo(project));
+        let mut page: Page<T> = self.read("list", "promotions", object.clone(), first.clone()).await?;
+        let mut found = Vec::new();
+        loop {
+            found.append(&mut page.items);
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                return Ok(found);
+            };
+            let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
+            page =
+                self.read("list", "promotions", object.clone(), format!("{first}&continue={token}")).await?;
         }
-        let uri = format!("{}/promotions?labelSelector={selector}", kargo(project));
-        let list: List<T> = self.read("list", "promotions", object, uri).await?;
-        Ok(list.items)
     }
 
     /// An AnalysisRun, if it is there.
@@ -149,6 +166,10 @@ impl Requests {
         project: &ProjectName,
         name: &str,
     ) -> Result<Option<T>, RequestError> {
+        // It comes from a Stage's status: what Kubernetes would not take as a name must not become a path.
+        if !is_name(name) {
+            return Ok(None);
+        }
         let uri = format!("/apis/argoproj.io/v1alpha1/namespaces/{project}/analysisruns/{name}");
         match self.read("get", "analysisruns", format!("AnalysisRun {project}/{name}"), uri).await {
             Ok(run) => Ok(Some(run)),
@@ -250,6 +271,29 @@ impl Requests {
     }
 }
 
+/// Whether Kubernetes would take it as the name of an object (RFC 1123).
+fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let outer = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= 253
+        && text.bytes().all(inner)
+        && outer(text.as_bytes().first())
+        && outer(text.as_bytes().last())
+}
+
 fn kargo(project: &ProjectName) -> String {
     format!("/apis/kargo.akuity.io/v1alpha1/namespaces/{project}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn a_name_never_leads_anywhere_else() {
+        assert!(is_name("prod.01kcqv5q8v2j3k4m5n6p7q8r9s.abc1234"));
+        for bad in ["", "..", "a/b", "../secrets/token", "a?b", "A", "-a", "a%2fb"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use policy_core::time::Timestamp;
 use policy_engine::Engine;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Accesses;
 use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::feeds::{Feeds, Scope};
@@ -35,8 +36,12 @@ use crate::{acceptance, visit};
 const HANDLERS: usize = 16;
 /// How often policies are looked at when nothing changes: rights and ConfigMaps are not watched.
 const ACCEPT_EVERY: Duration = Duration::from_secs(30);
-/// Pause before a visit that failed is repeated.
+/// Pause before a visit that failed is repeated; doubled with every failure in a row.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+/// The longest such pause.
+const AFTER_ERRORS: Duration = Duration::from_secs(300);
+/// Pause before a Stage is visited again whose visit ended in the middle.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// What a replica is started with.
 #[derive(Clone, Debug)]
@@ -166,13 +171,12 @@ impl Replica {
     /// Watches and handles until the future is dropped. Everything that it started ends with it.
     async fn lead(&self, previous_leader: Option<Timestamp>) {
         let host = Arc::new(self.host(previous_leader));
-        let changed = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         let feeds = Feeds {
             client: self.client.clone(),
             stores: Arc::clone(&host.stores),
             queue: Arc::clone(&host.queue),
-            policies_changed: Arc::clone(&changed),
+            policies_changed: Arc::clone(&host.policies_changed),
             scope: self.options.scope.clone(),
             account: Arc::clone(&host.account),
         };
@@ -182,8 +186,7 @@ impl Replica {
         acceptance::refresh(&host, &self.options.namespace).await;
         self.health.set_ready(true);
         tracing::info!("watching");
-        let accepting = accept(Arc::clone(&host), self.options.namespace.clone(), changed);
-        tasks.spawn(accepting);
+        tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone()));
         let sweeping = Arc::clone(&host);
         tasks.spawn(async move { retention::sweep_for_ever(&sweeping).await });
         handle(host).await;
@@ -197,6 +200,7 @@ impl Replica {
             policies: Arc::new(Policies::new(Arc::clone(&stores), modules)),
             stores,
             queue: Arc::new(Queue::default()),
+            policies_changed: Arc::default(),
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
             checkpoints: self.options.checkpoints,
@@ -204,6 +208,7 @@ impl Replica {
             account: Arc::from(self.options.account.as_str()),
             stopped: self.options.stopped,
             previous_leader,
+            accesses: Accesses::default(),
             memory: Memory::default(),
             guests: self.options.guests,
             fullness: Fullness::default(),
@@ -212,11 +217,11 @@ impl Replica {
 }
 
 /// Looks at policies and modules whenever one changes, and now and then.
-async fn accept(host: Arc<Host>, namespace: String, changed: Arc<Notify>) {
+async fn accept(host: Arc<Host>, namespace: String) {
     loop {
         tokio::select! {
             biased;
-            () = changed.notified() => {}
+            () = host.policies_changed.notified() => {}
             () = tokio::time::sleep(ACCEPT_EVERY) => {}
         }
         acceptance::refresh(&host, &namespace).await;
@@ -231,27 +236,56 @@ async fn handle(host: Arc<Host>) {
         let key = host.queue.next().await;
         host.metrics.queue.set(i64::try_from(host.queue.len()).unwrap_or(i64::MAX));
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        while handlers.try_join_next().is_some() {}
+        while let Some(ended) = handlers.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(error = &error as &dyn std::error::Error, "a handler ended in the middle");
+            }
+        }
         let host = Arc::clone(&host);
         handlers.spawn(async move {
-            one(&host, &key).await;
-            host.queue.done(&key);
+            let turn = Turn { host: &host, key: &key, next: Some(AFTER_PANIC) };
+            one(turn).await;
             drop(permit);
         });
     }
 }
 
-/// One visit with its error policy: a lost race is repeated at once, anything else after a pause.
-async fn one(host: &Host, key: &StageKey) {
-    let next = match visit::visit(host, key).await {
-        Ok(next) => next,
+/// A Stage's turn with a handler. However it ends, the Stage is given back to the queue: a bug in one visit must not
+/// keep its Stage busy for ever.
+struct Turn<'a> {
+    host: &'a Host,
+    key: &'a StageKey,
+    /// When the Stage is looked at again.
+    next: Option<Duration>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(pause) = self.next {
+            self.host.queue.push_at(self.key.clone(), tokio::time::Instant::now() + pause);
+        }
+        self.host.queue.done(self.key);
+    }
+}
+
+/// One visit with its error policy: a lost race is repeated at once, anything else after a pause that grows.
+async fn one(mut turn: Turn<'_>) {
+    let next = match visit::visit(turn.host, turn.key).await {
+        Ok(next) => {
+            turn.host.memory.went_well(turn.key);
+            next
+        }
         Err(error) if error.is_lost_race() => Next::After(Duration::from_millis(200)),
         Err(error) => {
-            tracing::warn!(stage = %key, error = &error as &dyn std::error::Error, "visit not finished");
-            Next::After(AFTER_ERROR)
+            let failures = turn.host.memory.went_wrong(turn.key);
+            let pause = AFTER_ERROR.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(AFTER_ERRORS);
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(stage = %turn.key, error, "visit not finished, again in {} s", pause.as_secs());
+            Next::After(pause)
         }
     };
-    if let Next::After(pause) = next {
-        host.queue.push_at(key.clone(), tokio::time::Instant::now() + pause);
-    }
+    turn.next = match next {
+        Next::After(pause) => Some(pause),
+        Next::Await => None,
+    };
 }

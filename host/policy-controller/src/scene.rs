@@ -5,6 +5,7 @@
 //! Nothing here writes, and nothing here decides.
 
 use policy_api::kargo::{self, convert};
+use policy_core::detect;
 use policy_core::incident::{Delivery, IncidentState};
 use policy_core::name::VerificationId;
 use policy_core::snapshot::{
@@ -33,6 +34,9 @@ pub struct Scene {
     pub freight: Vec<FreightSnapshot>,
     /// What is remembered of the Stage.
     pub memory: StageMemory,
+    /// The AnalysisRun of the newest verification, when Kargo may have missed its end. `None` while nobody has to look;
+    /// inside of it, `None` when it is not there.
+    pub run: Option<Option<AnalysisRunSnapshot>>,
 }
 
 /// A scene could not be read.
@@ -86,7 +90,7 @@ impl Scene {
 }
 
 /// The delivery that a Promotion's labels speak of.
-pub(crate) fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
+pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
     let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
     let kind = promotion.labels.get(policy_api::names::KIND)?;
     Some(Delivery {
@@ -125,7 +129,12 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
     promotions.sort_by(|one, two| one.name.cmp(&two.name));
     let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
     let memory = stage_records::remembered(host, key, &stage);
-    Ok(Some(Scene { project, stage, promotions, freight: host.stores.freight(&key.project), memory }))
+    let freight = host.stores.freight(&key.project);
+    let mut scene = Scene { project, stage, promotions, freight, memory, run: None };
+    if detect::run_is_due(&scene.stage).is_some_and(|due| due <= host.clock.now()) {
+        scene.run = Some(analysis_run(host, key, scene.verification()).await?);
+    }
+    Ok(Some(scene))
 }
 
 /// A Promotion that cannot be understood is left out: it must not keep its Stage from being handled.
@@ -156,7 +165,7 @@ pub async fn analysis_run(
 }
 
 /// The value of Kargo's Stage label: the name, or what fits of it and a hash (capture `g/long-stage-name`).
-fn stage_label_value(stage: &str) -> String {
+pub fn stage_label_value(stage: &str) -> String {
     const MAX: usize = 63;
     const HASH: usize = 8;
     if stage.len() <= MAX {

@@ -14,6 +14,9 @@ use crate::events::{About, EventError, Loudness, Note, write};
 use crate::host::Host;
 use crate::queue::StageKey;
 
+/// The reason of incidents whose failure nobody saw in time, because nobody watched.
+pub const DOWNTIME: &str = "Downtime";
+
 /// Sends every message and Event among `writes`, in order.
 ///
 /// # Errors
@@ -69,6 +72,9 @@ pub async fn closed(
     stage: &StageSnapshot,
     closed: &Closed,
 ) -> Result<(), EventError> {
+    if closed.reason == DOWNTIME {
+        return downtime(host, key).await;
+    }
     let loudness = match closed.resolution {
         Resolution::Recovered
         | Resolution::RolledBack
@@ -82,6 +88,28 @@ pub async fn closed(
     let text = format!("incident `{}`: {text}", case.name());
     let reason = format!("Incident{}", closed.resolution.text());
     send(host, key, stage, &format!("{}:closed", case.name()), &reason, loudness, &text).await
+}
+
+/// Says once per Project that failures were missed: after an outage of ours nobody wants a message per Stage.
+async fn downtime(host: &Host, key: &StageKey) -> Result<(), EventError> {
+    let previous = host.previous_leader.unwrap_or_default();
+    let since = policy_api::convert::time(previous).0;
+    let text = format!(
+        "failures of this Project happened after {since}, while Refloat was not running, and are too old to act on; \
+         their Incidents say Expired"
+    );
+    host.metrics.request("create", "events");
+    let about = About {
+        api_version: "kargo.akuity.io/v1alpha1",
+        kind: "Project",
+        project: Some(&key.project),
+        name: key.project.as_str(),
+        uid: "",
+    };
+    let (once, now) = (format!("downtime:{}", previous.0), host.clock.now());
+    let note =
+        Note { about, key: &once, reason: "FailuresMissed", loudness: Loudness::Warning, text: &text, now };
+    write(host.requests.client(), &note).await
 }
 
 /// Says one thing about the Stage, once per text `once`.

@@ -4,12 +4,10 @@
 //! said, so a visit too many changes nothing and a restart loses nothing.
 //! The order of things is that of the product definition, section 4; the steps of one incident are in [`advance`].
 
-use policy_core::context::ActorKind;
-use policy_core::detect;
+use policy_core::detect::Found;
 use policy_core::failure::Failure;
 use policy_core::follow::{self, Followed};
-use policy_core::incident::Resolution;
-use policy_core::name::PromotionName;
+use policy_core::incident::{Attempt, Resolution};
 use policy_core::settle::{self, Settled};
 use policy_core::snapshot::StageSnapshot;
 use policy_core::time::Timestamp;
@@ -18,6 +16,8 @@ use std::time::Duration;
 use crate::case::{Case, CaseError, Ending};
 use crate::decide;
 use crate::deliver;
+use crate::doubles;
+use crate::failures::{self, Answerable};
 use crate::host::{Host, Next};
 use crate::metrics::in_project;
 use crate::policies::Ruling;
@@ -26,9 +26,10 @@ use crate::scene::{self, Scene, SceneError};
 use crate::stage_records::{self, StageRecordError};
 use crate::steps::Step;
 use crate::tell;
+use crate::waits;
 
 /// How often an open incident is looked at when nothing changes: a watch event may be lost, a deadline may pass.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a new incident waits for a module that cannot be used: sources are asked every 30 s, so that one failed
 /// read after a change of leader does not hand an incident off.
 const MODULES_WITHIN_SECONDS: u32 = 120;
@@ -77,63 +78,55 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     let Some(ruling) = host.policies.ruling(key) else {
         return orphans(host, key).await;
     };
-    if !wants_attention(host, key, &ruling) {
-        return Ok(Next::Await);
+    let attention = failures::attention(host, key, &ruling);
+    if !attention.now && open_incidents(host, key).is_empty() {
+        return Ok(look_again(host, attention.look_again));
     }
     let scene = scene::read(host, key, &ruling.rules.capture_outputs).await;
     let Some(scene) = scene.map_err(|error| VisitError::Scene(key.clone(), error))? else {
         return orphans(host, key).await;
     };
-    let mut next = Next::Await;
+    let found = failures::in_scene(host, &ruling, &scene);
+    let mut next = look_again(host, found.look_again);
     let mut is_fresh = true;
-    for failure in new_failures(host, key, &scene) {
+    for failure in failures::new(host, key, &ruling, &scene, &found) {
         next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
         is_fresh = false;
     }
-    leave_old_ones_alone(host, &ruling, &scene);
+    failures::leave_old_ones_alone(host, &ruling, &found);
     let mut first = is_fresh.then_some(scene);
+    let mut failed = None;
     for name in open_incidents(host, key) {
-        let case =
-            Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-        if let Some(mut case) = case.filter(|case| case.state.closed.is_none()) {
-            next = next.or_sooner(advance(host, key, &ruling, &mut case, first.take()).await?);
+        match go_on(host, key, &ruling, &name, first.take()).await {
+            Ok(after) => next = next.or_sooner(after),
+            // One that cannot be read or written must not keep its neighbours waiting.
+            Err(error) if failed.is_none() => failed = Some(error),
+            Err(error) => {
+                tracing::warn!(stage = %key, error = &error as &dyn std::error::Error, "one more that failed");
+            }
         }
     }
-    Ok(next)
+    failed.map_or(Ok(next), Err)
 }
 
-/// Whether the stores show anything to do, so that quiet Stages cost no request.
-fn wants_attention(host: &Host, key: &StageKey, ruling: &Ruling) -> bool {
-    if !open_incidents(host, key).is_empty() {
-        return true;
-    }
-    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    host.stores.with(|known| {
-        let promotions = known.promotions.get(key).into_iter().flatten().map(|(_, promotion)| promotion);
-        let stage = known.stages.get(key);
-        let all: Vec<_> = promotions.cloned().collect();
-        failures(stage, &all).any(|failure| {
-            let name = policy_api::names::incident_name(&key.stage, &failure.id);
-            let is_known = known.incidents.get(key).is_some_and(|all| all.contains_key(name.as_str()));
-            !is_known && (failure.at >= oldest || !host.memory.leaves_alone(&failure.id))
-        })
-    })
-}
-
-/// What is old was counted or explained by now, and needs no look at every change of the Stage.
-fn leave_old_ones_alone(host: &Host, ruling: &Ruling, scene: &Scene) {
-    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    for failure in failures(Some(&scene.stage), &scene.promotions).filter(|failure| failure.at < oldest) {
-        host.memory.leave_alone(&failure.id);
+/// Moves the open incident of that name on.
+async fn go_on(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    name: &str,
+    first: Option<Scene>,
+) -> Result<Next, VisitError> {
+    let case = Case::load(host, key, name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    match case.filter(|case| case.state.closed.is_none()) {
+        Some(mut case) => advance(host, key, ruling, &mut case, first).await,
+        None => Ok(Next::Await),
     }
 }
 
-fn failures<'a>(
-    stage: Option<&'a policy_core::snapshot::StageSnapshot>,
-    promotions: &'a [policy_core::snapshot::PromotionSnapshot],
-) -> impl Iterator<Item = Failure> + use<'a> {
-    let verification = stage.and_then(|stage| detect::verification(stage, promotions));
-    promotions.iter().filter_map(detect::promotion).chain(verification)
+/// One wake-up for the time at which something would become a failure.
+fn look_again(host: &Host, time: Option<Timestamp>) -> Next {
+    time.map_or(Next::Await, |time| at(host, time))
 }
 
 /// Names of the Stage's open incidents, oldest first.
@@ -147,88 +140,6 @@ fn open_incidents(host: &Host, key: &StageKey) -> Vec<String> {
         names.sort();
         names.into_iter().map(|(_, name)| name).collect()
     })
-}
-
-/// Failures that have no incident: not those of an incident's own attempts, which belong to it.
-fn new_failures(host: &Host, key: &StageKey, scene: &Scene) -> Vec<Failure> {
-    let is_known = |failure: &Failure| {
-        let name = policy_api::names::incident_name(&key.stage, &failure.id);
-        host.stores.with(|known| {
-            let all = known.incidents.get(key);
-            all.is_some_and(|all| {
-                all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure))
-            })
-        })
-    };
-    let mut new: Vec<_> = failures(Some(&scene.stage), &scene.promotions)
-        .filter(|failure| !is_known(failure) && !belongs_to_attempt(host, key, scene, failure))
-        .collect();
-    new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
-    new
-}
-
-/// Whether an incident, open or closed, has dealt with this failure on its way: that of an attempt's verification.
-fn has_handled(incident: &policy_api::crd::Incident, failure: &Failure) -> bool {
-    let id = failure.id.as_str();
-    incident.status.as_ref().is_some_and(|status| {
-        status.decided.as_deref() == Some(id)
-            || status.current.as_ref().is_some_and(|current| current.id == id)
-    })
-}
-
-/// The Promotion of this failure and the Incident that asked for it. The label alone proves nothing: whoever may create
-/// Promotions may write it, and must not hide a failure with it.
-fn asked_for_by<'a>(scene: &'a Scene, failure: &Failure) -> Option<(&'a PromotionName, &'a str)> {
-    let name = failure.promotion.as_ref()?;
-    let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name)?;
-    let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
-    (promotion.actor_kind == ActorKind::Refloat).then_some((&promotion.name, incident.as_str()))
-}
-
-/// Whether the failure is one of an Incident's own attempts. A Promotion that its Incident answers for opens no other one
-/// by its own failure; its verification may, once the incident is over.
-fn belongs_to_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
-    let Some((promotion, incident)) = asked_for_by(scene, failure) else { return false };
-    host.stores.with(|known| {
-        let incident = known.incidents.get(key).and_then(|all| all.get(incident));
-        let status = incident.and_then(|incident| incident.status.as_ref());
-        let is_open = incident.is_some() && status.is_none_or(|status| status.closed.is_none());
-        let mut attempts = status.into_iter().flat_map(|status| &status.attempts);
-        let is_attempt = attempts.any(|attempt| attempt.promotion.as_deref() == Some(promotion.as_str()));
-        is_open || (is_attempt && failure.verification.is_none())
-    })
-}
-
-/// Who answers for a failure that the stores show no Incident of.
-enum Answerable {
-    /// Nobody yet: it opens an Incident.
-    Nobody,
-    /// An Incident whose newest state the stores lack.
-    Somebody,
-    /// No Incident, although our own Promotion names one. That is told and nothing else: to go on would give an Incident
-    /// that was deleted a new budget.
-    Lost(Ending),
-}
-
-async fn answerable(
-    host: &Host,
-    key: &StageKey,
-    scene: &Scene,
-    failure: &Failure,
-) -> Result<Answerable, VisitError> {
-    let asked = asked_for_by(scene, failure).filter(|_| failure.verification.is_none());
-    let Some((promotion, incident)) = asked else { return Ok(Answerable::Nobody) };
-    let case = Case::load(host, key, incident).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-    let answers = |case: &Case| {
-        let mut attempts = case.state.attempts.iter();
-        case.state.closed.is_none() || attempts.any(|one| one.promotion.as_ref() == Some(promotion))
-    };
-    if case.is_some_and(|case| answers(&case)) {
-        return Ok(Answerable::Somebody);
-    }
-    let message =
-        format!("no attempt of Incident `{incident}` is Promotion `{promotion}`, which carries its name");
-    Ok(Answerable::Lost(Ending::new(Resolution::HandedOff, "Unclaimed", message)))
 }
 
 async fn open(
@@ -247,13 +158,14 @@ async fn open(
         }
         return Ok(Next::Await);
     }
-    let lost = match answerable(host, key, scene, &failure).await? {
+    let lost = match failures::answerable(host, key, scene, &failure).await? {
         Answerable::Somebody => return Ok(Next::Await),
         Answerable::Nobody => None,
         Answerable::Lost(ending) => Some(ending),
     };
     host.checkpoints.passed(Step::Detected);
-    let mut case = Case::open(host, key, &failure, Some(ruling.policy.clone()))
+    let accepted = host.policies.accepted(key);
+    let mut case = Case::open(host, key, &failure, Some(ruling.policy.clone()), accepted)
         .await
         .map_err(|error| VisitError::Case(key.clone(), error))?;
     host.checkpoints.passed(Step::Opened);
@@ -266,7 +178,7 @@ async fn open(
         .inc();
     let down = is_old.then(|| {
         let message = "it happened while nobody watched, and is too old to act on";
-        Ending::new(Resolution::Expired, "Downtime", message)
+        Ending::new(Resolution::Expired, tell::DOWNTIME, message)
     });
     if let Some(ending) = lost.or(down) {
         return close(host, key, &mut case, &scene.stage, ending).await;
@@ -284,13 +196,23 @@ enum Phase {
     /// A claim whose outcome nobody knows.
     Claimed(u32),
     /// A delivery under way.
-    Delivered(policy_core::incident::Attempt),
+    Delivered(Attempt),
     /// A delivery that was decided on.
     Planned(policy_core::incident::Pending),
     /// The policies want to be asked at a time.
     Waiting(Timestamp),
     /// The policies were not asked about the current failure.
     Undecided,
+}
+
+impl Phase {
+    /// Whether a delivery was claimed and is not over.
+    fn is_attempt(&self) -> bool {
+        match self {
+            Self::Claimed(_) | Self::Delivered(_) => true,
+            Self::Planned(_) | Self::Waiting(_) | Self::Undecided => false,
+        }
+    }
 }
 
 fn phase(case: &Case, now: Timestamp) -> Phase {
@@ -332,12 +254,23 @@ async fn advance(
         let Some(scene) = scene else {
             return stage_gone(host, key, case).await;
         };
-        let stepped = match phase(case, host.clock.now()) {
+        if let Some(double) = doubles::find(case, &scene) {
+            return doubles::tell(host, key, case, &scene, &double).await;
+        }
+        let found = failures::in_scene(host, ruling, &scene);
+        let phase = phase(case, host.clock.now());
+        if let Some(ending) = waits::went_on(case, &found).filter(|_| !phase.is_attempt()) {
+            match gone_on(host, key, case, &scene, ending).await? {
+                Some(next) => return Ok(next),
+                None => continue,
+            }
+        }
+        let stepped = match phase {
             Phase::Claimed(number) => deliver::resume(host, key, ruling, case, &scene, number).await?,
-            Phase::Delivered(attempt) => followed(host, key, case, &scene, &attempt).await?,
+            Phase::Delivered(attempt) => followed(host, key, ruling, case, &scene, &found, &attempt).await?,
             Phase::Planned(pending) => deliver::when_due(host, key, ruling, case, &scene, &pending).await?,
             Phase::Waiting(until) => Some(at(host, until)),
-            Phase::Undecided => undecided(host, key, ruling, case, &scene).await?,
+            Phase::Undecided => undecided(host, key, ruling, case, &scene, &found).await?,
         };
         if let Some(next) = stepped {
             return Ok(next);
@@ -346,17 +279,35 @@ async fn advance(
     Ok(Next::After(Duration::from_secs(1)))
 }
 
+/// What the incident is about is over without anybody's help. An attempt that it was about is followed again.
+async fn gone_on(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    ending: Ending,
+) -> Result<Option<Next>, VisitError> {
+    let Some(number) = waits::followed_again(case) else {
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
+    };
+    case.with_attempt(number, |attempt| attempt.outcome = policy_core::context::Outcome::Pending);
+    case.state.pending = None;
+    case.state.timer = None;
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    Ok(None)
+}
+
 async fn undecided(
     host: &Host,
     key: &StageKey,
     ruling: &Ruling,
     case: &mut Case,
     scene: &Scene,
+    found: &Found,
 ) -> Result<Option<Next>, VisitError> {
     match settle::settle(&case.state.current, &scene.stage, &scene.promotions) {
         Settled::NotYet { because } => {
-            tracing::debug!(stage = %key, because, "not settled");
-            return Ok(Some(Next::After(LOOK_AGAIN)));
+            return waits::unsettled(host, key, ruling, case, scene, &because).await;
         }
         Settled::Overtaken { by } => {
             let message = format!("the Stage has moved on: {by}");
@@ -364,6 +315,10 @@ async fn undecided(
             return close(host, key, case, &scene.stage, ending).await.map(Some);
         }
         Settled::Yes => host.checkpoints.passed(Step::Settled),
+    }
+    let failure = case.state.current.clone();
+    if let Some(next) = waits::refreshed(host, key, ruling, case, scene, found, &failure).await? {
+        return Ok(Some(next));
     }
     if !ruling.is_complete() && host.clock.now().since(case.state.opened) < MODULES_WITHIN_SECONDS {
         tracing::info!(stage = %key, "a module of the chain cannot be used yet");
@@ -388,15 +343,17 @@ async fn undecided(
 async fn followed(
     host: &Host,
     key: &StageKey,
+    ruling: &Ruling,
     case: &mut Case,
     scene: &Scene,
-    attempt: &policy_core::incident::Attempt,
+    found: &Found,
+    attempt: &Attempt,
 ) -> Result<Option<Next>, VisitError> {
     use policy_core::context::Outcome;
     let standing = follow::attempt(attempt, &scene.stage, &scene.promotions);
     if let Followed::Waiting { because } = &standing {
         tracing::debug!(stage = %key, because, "attempt under way");
-        return Ok(Some(Next::After(LOOK_AGAIN)));
+        return waits::unfollowed(host, key, ruling, case, scene, found, attempt).await;
     }
     host.checkpoints.passed(Step::Followed);
     let (outcome, ending) = match standing {

@@ -164,7 +164,8 @@ fn skip(entry: &Entry, trigger: Trigger, is_decided: bool, is_faulted: bool) -> 
     }
 }
 
-fn wants(entry: &Entry, trigger: Trigger) -> bool {
+/// Whether an entry is asked about that trigger.
+pub fn wants(entry: &Entry, trigger: Trigger) -> bool {
     let is_follow_up = matches!(
         trigger,
         Trigger::Timer

@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 mod effect;
+mod ongoing;
 pub mod unwrap;
 mod verification;
 
@@ -16,6 +17,7 @@ use crate::{hints, redact};
 
 use catalogue::{Catalogue, Found, Verdict, fault_of, retryability_of};
 
+pub use ongoing::ongoing;
 pub use verification::verification;
 
 /// Longest text that is kept.

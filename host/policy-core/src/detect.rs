@@ -1,8 +1,15 @@
 //! From snapshots to failures: which terminal states are failures, which identity each has, and when it happened.
 //!
-//! In: a Promotion, or a Stage with its Promotions. Out: at most one [`Failure`] each. The same signal has the same
-//! id in every process and after every restart. Nothing is decided here on `currentStep`, the `Verified` condition
-//! or the Stage's health, and nothing is said about whether anybody should act.
+//! In: a Promotion, or a Stage with its Promotions. Out: at most one [`Failure`] each; [`look`] finds everything, what
+//! goes on for too long included. The same signal has the same id in every process and after every restart. Nothing is
+//! decided here on `currentStep` or the `Verified` condition, and nothing is said about whether anybody should act.
+
+mod auto_promotion;
+mod health;
+mod lost;
+mod sight;
+mod unended;
+mod verifying;
 
 use sha2::{Digest, Sha256};
 
@@ -14,6 +21,10 @@ use crate::snapshot::{
     VerificationSnapshot,
 };
 use crate::time::Timestamp;
+
+pub use health::speaks_of_freight;
+pub use sight::{Found, Run, Sight, is_about_now, is_an_end, look};
+pub use verifying::run_is_due;
 
 /// What open-source Kargo writes when a person aborts a verification; the phase is `Failed`
 /// (`pkg/controller/stages/regular_stages.go`, v1.11.2; capture `e/abort`).
@@ -28,11 +39,15 @@ const MAX_SUMMARY_BYTES: usize = 300;
 /// The failure that a terminal Promotion is, if it is one.
 ///
 /// Only the phase `Aborted` is a user abort: a Promotion that carries an abort annotation and still ended `Failed`
-/// or `Errored` ended for its own reason, and one that ended `Succeeded` is no failure (capture
-/// `a/abort-during-step`).
+/// or `Errored` ended for its own reason. One that ended `Succeeded` is a failure only if a step of it failed that the
+/// template tolerates (captures `a/abort-during-step`, `a/continue-on-error`).
 pub fn promotion(promotion: &PromotionSnapshot) -> Option<Failure> {
     let (trigger, user_abort) = match promotion.phase? {
-        PromotionPhase::Pending | PromotionPhase::Running | PromotionPhase::Succeeded => return None,
+        PromotionPhase::Pending | PromotionPhase::Running => return None,
+        PromotionPhase::Succeeded => {
+            tolerated_step(promotion)?;
+            (Trigger::StepFailedTolerated, None)
+        }
         PromotionPhase::Aborted => (Trigger::PromotionAborted, Some(abort_of(promotion))),
         PromotionPhase::Failed | PromotionPhase::Errored if promotion.is_rollback => {
             (Trigger::RollbackFailed, None)
@@ -166,8 +181,18 @@ pub fn first_failed_step(promotion: &PromotionSnapshot) -> Option<&StepSnapshot>
     promotion.steps.iter().find(|step| step.has_failed() && !step.continue_on_error)
 }
 
+/// The step that failed first and was tolerated.
+pub fn tolerated_step(promotion: &PromotionSnapshot) -> Option<&StepSnapshot> {
+    promotion.steps.iter().find(|step| step.has_failed() && step.continue_on_error)
+}
+
 fn promotion_summary(promotion: &PromotionSnapshot) -> String {
     let phase = promotion.phase.map_or("unknown", PromotionPhase::text);
+    if promotion.phase == Some(PromotionPhase::Succeeded)
+        && let Some(step) = tolerated_step(promotion)
+    {
+        return one_line(&format!("{phase}, with step `{}` failed and tolerated", step.alias), &step.message);
+    }
     let text = match first_failed_step(promotion) {
         Some(step) if !step.message.is_empty() => &step.message,
         Some(_) | None => &promotion.message,

@@ -40,6 +40,9 @@ pub struct IncidentState {
     /// The failure that the policies were asked about last; the current one is undecided while they differ.
     #[serde(default)]
     pub decided: Option<FailureId>,
+    /// The rule that read the failure then: what other Stages are compared by, see [`crate::fleet`].
+    #[serde(default)]
+    pub rule: Option<String>,
     /// How many decisions were made, which numbers the DecisionRecords.
     #[serde(default)]
     pub n_decisions: u32,
@@ -49,6 +52,9 @@ pub struct IncidentState {
     /// When the policies want to be asked again.
     #[serde(default)]
     pub timer: Option<Timer>,
+    /// The refresh of the Stage that was asked for, see [`crate::refresh`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<AskedRefresh>,
     /// How it ended; `None` while it is open.
     #[serde(default)]
     pub closed: Option<Closed>,
@@ -67,9 +73,11 @@ impl IncidentState {
             sent: Vec::new(),
             states: Vec::new(),
             decided: None,
+            rule: None,
             n_decisions: 0,
             pending: None,
             timer: None,
+            refresh: None,
             closed: None,
         }
     }
@@ -137,6 +145,16 @@ pub struct Pending {
     pub seen: Seen,
 }
 
+/// A refresh of the Stage that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AskedRefresh {
+    /// When.
+    pub at: Timestamp,
+    /// The token: Kargo repeats it once it has looked.
+    pub token: String,
+}
+
 /// When the policies want to be asked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -188,7 +206,7 @@ pub struct Closed {
 /// How incidents end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Resolution {
-    /// A retry worked, and so did its verification.
+    /// A retry worked, and so did its verification; or Kargo went on after a refresh.
     Recovered,
     /// A rollback worked, and its verification ran afresh and was good.
     RolledBack,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::context::Mode;
+use crate::deadlines::Deadlines;
 use crate::decision::ActionKind;
 
 /// The rules in force for one Stage.
@@ -14,6 +15,9 @@ use crate::decision::ActionKind;
 pub struct Rules {
     /// How far the host goes.
     pub mode: Mode,
+    /// What keeps it from going as far as the policy says, a sentence without a final dot; `None` when nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
     /// Allowed actions (G13). Whatever is not in it is refused.
     pub actions: Vec<ActionKind>,
     /// Retries per incident (G1), at most [`Rules::MAX_RETRIES`].
@@ -37,6 +41,11 @@ pub struct Rules {
     /// Aliases of steps whose texts may quote envelopes. Those of other steps are heard only in the author's own words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trust_envelopes: Vec<String>,
+    /// How long things may go on before they are failures.
+    #[serde(skip_serializing_if = "Deadlines::are_usual")]
+    pub deadlines: Deadlines,
+    /// Largest context as JSON, bytes; see [`crate::assemble::cut`] for what goes first.
+    pub context_bytes: u32,
 }
 
 impl Rules {
@@ -49,6 +58,10 @@ impl Rules {
     pub const MIN_BACKOFF_SECONDS: u32 = 10;
     /// No wait is longer: 14 days.
     pub const MAX_WAIT_SECONDS: u32 = 14 * 86_400;
+    /// No context is cut to less than 16 KiB: what failed would no longer fit beside what a decision needs.
+    pub const MIN_CONTEXT_BYTES: u32 = 16 * 1024;
+    /// No context is larger: 256 KiB.
+    pub const MAX_CONTEXT_BYTES: u32 = 256 * 1024;
 }
 
 impl Default for Rules {
@@ -56,6 +69,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             mode: Mode::Observe,
+            held_back: None,
             actions: vec![
                 ActionKind::Notify,
                 ActionKind::EmitEvent,
@@ -77,6 +91,8 @@ impl Default for Rules {
             channels: Vec::new(),
             capture_outputs: Vec::new(),
             trust_envelopes: Vec::new(),
+            deadlines: Deadlines::default(),
+            context_bytes: 64 * 1024,
         }
     }
 }

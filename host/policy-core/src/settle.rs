@@ -46,6 +46,13 @@ pub fn settle(failure: &Failure, stage: &StageSnapshot, promotions: &[PromotionS
     }
 }
 
+/// Whether a failure waits for the Stage to record its Promotion, which is Kargo's turn alone. What runs or is queued has
+/// deadlines of its own.
+pub fn waits_for_record(failure: &Failure, stage: &StageSnapshot) -> bool {
+    let recorded = stage.last_promotion.as_ref().map(|last| &last.name);
+    needs_settling(failure.trigger) && failure.verification.is_none() && recorded < failure.promotion.as_ref()
+}
+
 fn needs_settling(trigger: Trigger) -> bool {
     match trigger {
         Trigger::PromotionFailed

@@ -107,12 +107,32 @@ pub struct PromotionSnapshot {
     pub steps: Vec<StepSnapshot>,
     /// Hash over `spec.steps` and `spec.vars`, to see whether the template has changed since.
     pub template_hash: Option<String>,
+    /// Digests of `spec.vars` by name, to say which has changed.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    /// Whether it began again from its first step: Kargo does so when its work directory is lost, clears the steps' data
+    /// and keeps their outputs (`pkg/controller/promotions`, v1.11.2; kargo-live.md 2).
+    #[serde(default)]
+    pub restarted: bool,
 }
 
 impl PromotionSnapshot {
     /// Whether it is over.
     pub fn is_terminal(&self) -> bool {
         self.phase.is_some_and(PromotionPhase::is_terminal)
+    }
+
+    /// What detection needs of it and nothing more, so that many fit into memory: no texts, no outputs, and of one that
+    /// has ended only the steps that failed and were tolerated.
+    pub fn shrink(&mut self) {
+        let is_over = self.is_terminal();
+        self.message.clear();
+        self.steps.retain(|step| !is_over || (step.has_failed() && step.continue_on_error));
+        for step in &mut self.steps {
+            step.output = None;
+            step.message.truncate(step.message.floor_char_boundary(1));
+        }
+        self.steps.shrink_to_fit();
     }
 }
 
@@ -141,6 +161,12 @@ pub struct StepSnapshot {
     pub finished: Option<Timestamp>,
     /// Its output (`status.state[alias]`) as JSON text, only for aliases that may be captured.
     pub output: Option<String>,
+    /// `retry.errorThreshold`, when the template sets it: errors in a row after which Kargo gives up.
+    pub error_threshold: Option<u32>,
+    /// `retry.timeout` in seconds, when the template sets it; 0 means that it never times out.
+    pub timeout_seconds: Option<u32>,
+    /// Digest of everything that the Promotion says about it but the alias; `None` for a result without a step.
+    pub digest: Option<String>,
 }
 
 impl StepSnapshot {
@@ -179,6 +205,14 @@ pub struct StageSnapshot {
     pub verifies: bool,
     /// Hash over the template's steps and vars, comparable with [`PromotionSnapshot::template_hash`].
     pub template_hash: Option<String>,
+    /// The template's steps in order, comparable with those of a Promotion by alias and digest.
+    #[serde(default)]
+    pub template: Vec<TemplateStepSnapshot>,
+    /// Digests of the variables that a Promotion would get, comparable with [`PromotionSnapshot::vars`].
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    /// `status.promotionWindowStatus`, which only Kargo from 1.12 on has, and only Kargo Enterprise writes.
+    pub window: Option<WindowSnapshot>,
     /// `status.health.status`; `None` while Kargo has not said.
     pub health: Option<Health>,
     /// `status.currentPromotion.name`.
@@ -193,12 +227,52 @@ pub struct StageSnapshot {
     pub holds: Vec<HoldSnapshot>,
     /// `kargo.akuity.io/reverify`, as it stands.
     pub reverify: Option<String>,
+    /// `kargo.akuity.io/refresh`, as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<String>,
+    /// `status.lastHandledRefresh`: the newest such token after which Kargo has looked at the Stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handled_refresh: Option<String>,
+    /// The first of `status.health.issues`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_issue: Option<String>,
+    /// Why Kargo's last look at the Stage ended in an error. For people: it never decides anything by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconcile_error: Option<String>,
     /// `refloat.dev/ignore: "true"` on the Stage.
     #[serde(default)]
     pub ignored: bool,
     /// Whether the Stage is being deleted.
     #[serde(default)]
     pub deleting: bool,
+}
+
+/// One step of a Stage's template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TemplateStepSnapshot {
+    /// Its alias, as a Promotion would have it.
+    pub alias: String,
+    /// Its runner; empty for a task.
+    #[serde(default)]
+    pub kind: String,
+    /// The PromotionTask that it stands for, whose steps are not in the Stage.
+    pub task: Option<String>,
+    /// As [`StepSnapshot::digest`]; `None` for a task.
+    pub digest: Option<String>,
+}
+
+/// Whether Promotions are let through now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WindowSnapshot {
+    /// Whether they are not.
+    pub closed: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// When they are again.
+    pub next_open: Option<Timestamp>,
 }
 
 /// One entry of `spec.requestedFreight`.
@@ -219,6 +293,9 @@ pub struct FreightRequest {
     /// `requiredSoakTime` in seconds.
     #[serde(default)]
     pub soak_seconds: u32,
+    /// Whether auto-promotion takes what the upstream Stage holds, and not the newest Freight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follows_upstream: bool,
 }
 
 /// `status.lastPromotion`.
@@ -323,6 +400,9 @@ pub struct HoldSnapshot {
     pub promotion: Option<PromotionName>,
     /// Who made it.
     pub actor: Option<String>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
 }
 
 /// A piece of Freight.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Health;
+use crate::detect;
 use crate::guardrails::budget::DAY_SECONDS;
 use crate::guardrails::g23_guest_fault::FaultTally;
 use crate::incident::Delivery;
@@ -62,24 +63,22 @@ impl StageMemory {
             good: self.good_now(stage, promotions, now),
             deliveries: deliveries(&self.deliveries, seen, now),
             faults: self.faults.clone(),
-            unhealthy_since: since(stage.health, Health::Unhealthy, self.unhealthy_since, now),
-            unknown_since: since(stage.health, Health::Unknown, self.unknown_since, now),
+            unhealthy_since: since(stage, Health::Unhealthy, self.unhealthy_since, now),
+            unknown_since: since(stage, Health::Unknown, self.unknown_since, now),
         }
     }
 
-    /// The Stage's history speaks first. What is remembered counts only for a combination that the history no longer
-    /// judges: one that failed a later verification is not good because it once was.
+    /// The Stage's history speaks first. What is remembered counts as long as the history does not speak against it: a
+    /// combination that failed a later verification is not good because it once was, but one whose Promotions were
+    /// deleted still is.
     fn good_now(
         &self,
         stage: &StageSnapshot,
         promotions: &[PromotionSnapshot],
         now: Timestamp,
     ) -> Option<GoodCombination> {
-        let Some(newest) = target::newest_good(stage, promotions) else {
-            let is_judged = |good: &&GoodCombination| {
-                stage.history.iter().any(|collection| collection.items == good.items)
-            };
-            return self.good.as_ref().filter(|good| !is_judged(good)).cloned();
+        let Some(newest) = target::newest_good(stage, promotions, self.good.as_ref()) else {
+            return self.good.as_ref().filter(|good| !target::is_refuted(stage, &good.items)).cloned();
         };
         match &self.good {
             Some(good) if good.items == newest.items => self.good.clone(),
@@ -105,6 +104,7 @@ pub fn deliveries(remembered: &[Delivery], seen: &[Delivery], now: Timestamp) ->
     kept
 }
 
-fn since(health: Option<Health>, of: Health, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    (health == Some(of)).then(|| known.unwrap_or(now))
+/// Health counts only while it speaks of what was promoted last: a Stage is Unknown whenever a Promotion runs.
+fn since(stage: &StageSnapshot, of: Health, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    (stage.health == Some(of) && detect::speaks_of_freight(stage)).then(|| known.unwrap_or(now))
 }

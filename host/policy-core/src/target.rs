@@ -8,5 +8,5 @@ mod good;
 mod selector;
 
 pub use availability::{auto_promotion, candidates, effective_holds, is_available};
-pub use good::{Question, last_good, newest_good, proof};
+pub use good::{Question, is_refuted, last_good, newest_good, proof};
 pub use selector::matches;

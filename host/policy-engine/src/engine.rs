@@ -8,7 +8,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 use crate::limits::Limits;
 
@@ -42,6 +44,7 @@ fn semantics() -> Config {
     config
         // Fuel is the limit: the same input ends at the same instruction on every machine.
         .consume_fuel(true)
+        .operator_cost(prices())
         // The backstop for what fuel misjudges.
         .epoch_interruption(true)
         // Half of the smallest stack on which a controller calls a guest.
@@ -65,6 +68,15 @@ fn semantics() -> Config {
         // Reserved address space is free, and this is what makes bounds checks free.
         .memory_init_cow(true);
     config
+}
+
+/// What instructions cost beyond one unit of fuel each. wasmtime charges for the bytes of a copy; growing leaves the
+/// guest for the host, takes a hundred times as long as an instruction, and would let the wall clock end a loop of it.
+fn prices() -> OperatorCost {
+    let mut prices = OperatorCost::new();
+    prices.MemoryGrow = u8::MAX;
+    prices.TableGrow = u8::MAX;
+    prices
 }
 
 /// The engine of the child: compiles, never runs, reserves nothing.

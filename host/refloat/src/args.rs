@@ -48,6 +48,14 @@ pub(crate) enum Command {
         after_help = "Example:\n  kubectl get decisionrecord -n shop NAME -o yaml > record.yaml\n  refloat replay record.yaml"
     )]
     Replay(ReplayArgs),
+    /// Write the context of a failure, from a cluster or exported objects, for `decide`.
+    #[command(
+        after_help = "Examples:\n  refloat record --project shop --stage prod > context.yaml\n  kubectl get stages,promotions,freights -n shop -o yaml | refloat record --stage prod --from - > context.yaml"
+    )]
+    Record(RecordArgs),
+    /// Tell the story of a failure: what failed and why, the way back, what was done.
+    #[command(after_help = "Example:\n  refloat explain --project shop prod-0f3c5a9b1d")]
+    Explain(ExplainArgs),
     /// Say what kind of failure a Promotion or a step's message is.
     #[command(after_help = "Example:\n  kubectl get promotion -n shop NAME -o yaml | refloat classify -")]
     Classify(ClassifyArgs),
@@ -176,6 +184,63 @@ pub(crate) struct ReplayArgs {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+}
+
+/// Where objects come from: files, or else a cluster, which is only read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// The Project; a cluster needs it, files only when they hold several
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Option<String>,
+    /// The Stage [default: that of the failure, or the only one in the files]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Option<String>,
+    /// Exported objects instead of a cluster, as `kubectl get -o yaml` prints Stages, Promotions, Freight,
+    /// ProjectConfig, AnalysisRuns, and Refloat's own; `-` for standard input
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["kubeconfig", "context"])]
+    pub(crate) from: Vec<Place>,
+    /// A kubeconfig file [default: KUBECONFIG, or the Pod's own account]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// How a context is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContextFormat {
+    /// YAML.
+    #[default]
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// Arguments of `record`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordArgs {
+    /// Name of an Incident or a Promotion, or id of a failure or a verification [default: the newest failure]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) failure: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// How the context is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: ContextFormat,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// Name of an Incident or a Promotion, or id of a failure or a verification [default: the newest failure]
+    #[arg(value_name = "FAILURE")]
+    pub(crate) failure: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `classify`.

@@ -7,10 +7,13 @@ mod commands;
 mod exit;
 mod input;
 mod layout;
+mod live;
 mod modules;
 mod objects;
 mod output;
 mod printer;
+mod scene;
+mod source;
 
 use std::process::ExitCode;
 

@@ -1,22 +1,28 @@
-//! Kargo objects from a text of YAML documents, as snapshots.
+//! Kargo objects, and ours, from YAML documents or a cluster's answers, as snapshots.
 //!
-//! In: what `kubectl get -o yaml` prints, one document or many. Out: snapshots by kind. Kinds that no decision needs
-//! are left out; an object of a kind that is needed and cannot be read is an error that names it and the path.
+//! In: what `kubectl get -o yaml` prints, one document or many, lists included. Out: snapshots by kind. Kinds that no
+//! decision needs are left out. An object of a kind that is needed and cannot be read is named with its path: as an
+//! error, or in [`Objects::left_out`] where one odd object must not hide all others.
 
-use policy_api::kargo::convert::{self, Reading};
+use std::collections::BTreeMap;
+
+use kube::core::ObjectMeta;
+use policy_api::crd::{ClusterFailurePolicy, DecisionRecord, FailurePolicy, Incident, StageRecord};
+use policy_api::kargo::convert::{self, ConvertError, Reading};
 use policy_api::kargo::{self, ProjectConfig};
 use policy_core::name::ProjectName;
 use policy_core::snapshot::{
     AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit::CannotRun;
 
-/// Objects by kind.
+/// Objects by kind, in the order in which they were read.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    /// Promotions, in the order of the text.
+    /// Promotions.
     pub(crate) promotions: Vec<PromotionSnapshot>,
     /// Stages.
     pub(crate) stages: Vec<StageSnapshot>,
@@ -24,45 +30,106 @@ pub(crate) struct Objects {
     pub(crate) freight: Vec<FreightSnapshot>,
     /// AnalysisRuns.
     pub(crate) analysis_runs: Vec<AnalysisRunSnapshot>,
-    /// What ProjectConfigs say; a Project without one is not in here.
-    pub(crate) projects: Vec<ProjectSnapshot>,
+    /// Our Incidents.
+    pub(crate) incidents: Vec<Incident>,
+    /// Our StageRecords.
+    pub(crate) stage_records: Vec<StageRecord>,
+    /// Our DecisionRecords.
+    pub(crate) decision_records: Vec<DecisionRecord>,
+    /// Our FailurePolicies.
+    pub(crate) policies: Vec<FailurePolicy>,
+    /// Our ClusterFailurePolicies.
+    pub(crate) platform: Vec<ClusterFailurePolicy>,
+    /// What could not be read, a line each.
+    pub(crate) left_out: Vec<String>,
+    configs: Vec<ProjectConfig>,
+    namespaces: BTreeMap<String, ObjectMeta>,
+    capture: Vec<String>,
 }
 
 impl Objects {
-    /// Reads every document of `text`, called `name` in messages.
+    /// Reads every document of `text`, called `name` in messages. The first object that cannot be read is an error.
     pub(crate) fn read(text: &str, name: &str) -> Result<Self, CannotRun> {
-        let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, strict_booleans: true };
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-                let problem = error.render().lines().next().unwrap_or_default().to_owned();
-                CannotRun::new(
-                    format!("`{name}` is not YAML: {problem}"),
-                    "check indentation, quotes and tabs there",
-                )
-            })?;
         let mut objects = Self::default();
-        for document in &documents {
-            objects.add(document).map_err(|error| {
-                let help = "give the object as `kubectl get -o yaml` prints it";
-                CannotRun::from_error(&error, help).in_file(name)
-            })?;
+        for document in documents(text, name)? {
+            objects.add_each(&document, &mut |error| Err(unreadable(&error, name)))?;
         }
         Ok(objects)
     }
 
-    fn add(&mut self, document: &Value) -> Result<(), convert::ConvertError> {
-        match document.get("kind").and_then(Value::as_str).unwrap_or_default() {
+    /// Adds every document of all `files` (name and text); objects that cannot be read are named in
+    /// [`Objects::left_out`].
+    pub(crate) fn add_files(&mut self, files: &[(String, String)]) -> Result<(), CannotRun> {
+        let mut all = Vec::new();
+        for (name, text) in files {
+            all.extend(documents(text, name)?);
+        }
+        // Policies first: they say which outputs of steps may be read.
+        let is_policy = |value: &&Value| value.get("kind").is_some_and(|kind| kind == "FailurePolicy");
+        all.iter().filter(is_policy).for_each(|policy| self.add_value(policy));
+        self.capture_as_policies_say();
+        all.iter().filter(|value| !is_policy(value)).for_each(|value| self.add_value(value));
+        Ok(())
+    }
+
+    /// Promotions that are added from now on keep the outputs that the FailurePolicies name.
+    pub(crate) fn capture_as_policies_say(&mut self) {
+        let named = self.policies.iter().flat_map(|policy| policy.spec.body.capture_outputs.clone());
+        self.capture = named.collect();
+    }
+
+    /// Adds one object, or the objects of a list.
+    pub(crate) fn add_value(&mut self, value: &Value) {
+        let mut left_out = Vec::new();
+        let all = self.add_each(value, &mut |error| {
+            left_out.push(CannotRun::from_error(&error, "").line);
+            Ok(())
+        });
+        // Nothing above ends it early.
+        drop(all);
+        self.left_out.append(&mut left_out);
+    }
+
+    /// `kubectl get` puts several objects into a `List`, and the API server into a `StageList` and the like, whose
+    /// items may lack their kind.
+    fn add_each(
+        &mut self,
+        value: &Value,
+        on_error: &mut impl FnMut(ConvertError) -> Result<(), CannotRun>,
+    ) -> Result<(), CannotRun> {
+        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let items = value.get("items").and_then(Value::as_array);
+        let Some((item_kind, items)) = kind.strip_suffix("List").zip(items) else {
+            return self.add(value, kind).or_else(on_error);
+        };
+        for item in items {
+            let own = item.get("kind").and_then(Value::as_str).unwrap_or(item_kind);
+            self.add(item, own).or_else(&mut *on_error)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, document: &Value, kind: &str) -> Result<(), ConvertError> {
+        match kind {
             "Promotion" => {
-                let promotion = kargo::from_value(document)?;
-                self.promotions.push(convert::promotion(&promotion, &Reading::default())?);
+                let promotion = decode(document, kind)?;
+                let reading = Reading { capture: &self.capture, ..Reading::default() };
+                self.promotions.push(convert::promotion(&promotion, &reading)?);
             }
-            "Stage" => self.stages.push(convert::stage(&kargo::from_value(document)?)?),
-            "Freight" => self.freight.push(convert::freight(&kargo::from_value(document)?)?),
-            "AnalysisRun" => self.analysis_runs.push(convert::analysis_run(&kargo::from_value(document)?)?),
-            "ProjectConfig" => {
-                let config: ProjectConfig = kargo::from_value(document)?;
-                self.projects.push(convert::project(&config.metadata, Some(&config))?);
+            "Stage" => self.stages.push(convert::stage(&decode(document, kind)?)?),
+            "Freight" => self.freight.push(convert::freight(&decode(document, kind)?)?),
+            "AnalysisRun" => self.analysis_runs.push(convert::analysis_run(&decode(document, kind)?)?),
+            "ProjectConfig" => self.configs.push(decode(document, kind)?),
+            "Namespace" => {
+                let metadata: ObjectMeta =
+                    decode(document.get("metadata").unwrap_or(&Value::Null), "metadata of a Namespace")?;
+                self.namespaces.insert(metadata.name.clone().unwrap_or_default(), metadata);
             }
+            "Incident" => self.incidents.push(decode(document, kind)?),
+            "StageRecord" => self.stage_records.push(decode(document, kind)?),
+            "DecisionRecord" => self.decision_records.push(decode(document, kind)?),
+            "FailurePolicy" => self.policies.push(decode(document, kind)?),
+            "ClusterFailurePolicy" => self.platform.push(decode(document, kind)?),
             _ => {}
         }
         Ok(())
@@ -70,7 +137,38 @@ impl Objects {
 
     /// The Project of that name, with nothing configured unless a ProjectConfig says otherwise.
     pub(crate) fn project(&self, name: &ProjectName) -> ProjectSnapshot {
-        let known = self.projects.iter().find(|project| project.name == *name).cloned();
-        known.unwrap_or_else(|| ProjectSnapshot { name: name.clone(), ..ProjectSnapshot::default() })
+        let usual = ObjectMeta { name: Some(name.to_string()), ..ObjectMeta::default() };
+        let namespace = self.namespaces.get(name.as_str()).unwrap_or(&usual);
+        let is_own = |config: &&ProjectConfig| config.metadata.name.as_deref() == Some(name.as_str());
+        let project = convert::project(namespace, self.configs.iter().find(is_own));
+        // Only a namespace without a name is refused, and this one has one.
+        project.unwrap_or_else(|_| ProjectSnapshot { name: name.clone(), ..ProjectSnapshot::default() })
     }
+}
+
+/// One object; items of a list do not say their kind, and messages should.
+fn decode<K: DeserializeOwned>(document: &Value, kind: &str) -> Result<K, ConvertError> {
+    kargo::from_value(document).map_err(|error| match error {
+        ConvertError::Decode { object, path, problem } => {
+            let object = match object.strip_prefix("object ") {
+                Some(rest) => format!("{kind} {rest}"),
+                None => object,
+            };
+            ConvertError::Decode { object, path, problem }
+        }
+        other => other,
+    })
+}
+
+fn documents(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
+    let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, strict_booleans: true, with_snippet: false };
+    let documents: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
+    documents.map_err(|error| {
+        let problem = error.render().lines().next().unwrap_or_default().to_owned();
+        CannotRun::new(format!("`{name}` is not YAML: {problem}"), "check indentation, quotes and tabs there")
+    })
+}
+
+fn unreadable(error: &ConvertError, name: &str) -> CannotRun {
+    CannotRun::from_error(error, "give the object as `kubectl get -o yaml` prints it").in_file(name)
 }

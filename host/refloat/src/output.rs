@@ -217,3 +217,35 @@ impl<'a> Simulated<'a> {
         }
     }
 }
+
+/// What `explain` says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explained {
+    /// Whether anything failed.
+    pub(crate) has_failed: bool,
+    /// What; null when nothing did.
+    pub(crate) failure: Option<Failure>,
+    /// How it is read.
+    pub(crate) classification: Option<Classification>,
+    /// Its Incident, when there is one.
+    pub(crate) incident: Option<String>,
+    /// The story, in order.
+    pub(crate) story: Vec<Told>,
+    /// Lists of the context that were cut, see `docs/context.md`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) truncated: Vec<String>,
+    /// What could not be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<String>,
+}
+
+/// One line of a story.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Told {
+    /// What it is about; empty for the headline.
+    pub(crate) about: &'static str,
+    /// One sentence.
+    pub(crate) text: String,
+}

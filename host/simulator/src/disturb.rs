@@ -23,6 +23,8 @@ struct LastWords {
     happened: Arc<Notify>,
 }
 
+use crate::scenario::Accident;
+
 /// Disturbs the requests of one user. Clones share what is wrong.
 #[derive(Clone, Debug)]
 pub struct Disturbance(Arc<Mutex<State>>);
@@ -34,6 +36,8 @@ struct State {
     /// Groups of replicas whose requests do not arrive.
     cut_off: BTreeSet<String>,
     last_words: Option<LastWords>,
+    /// What becomes of the user's next Promotion.
+    next_create: Option<Accident>,
     /// The generator's state; `None` while nothing is disturbed.
     random: Option<u64>,
 }
@@ -46,6 +50,7 @@ impl Disturbance {
             are_webhooks_down: false,
             cut_off: BTreeSet::new(),
             last_words: None,
+            next_create: None,
             random: None,
         })))
     }
@@ -61,6 +66,7 @@ impl Disturbance {
             Trouble::CutOff { replica, cut_off: false } => {
                 state.cut_off.remove(&replica_group(replica));
             }
+            Trouble::NextCreate { accident } => state.next_create = Some(accident),
             Trouble::LastWords { replica, arrives, happened } => {
                 state.last_words = Some(LastWords { group: replica_group(replica), arrives, happened });
             }
@@ -107,10 +113,21 @@ impl State {
             (10..30, true) => Fate::WatchLags(pause),
             (0..2, false) => Fate::Lost,
             (2..4, false) => Fate::AnswerLost(pause),
-            (4..5, false) => Fate::StoredLate(pause),
+            // Within what the API server gives a create, and long after the client gave up.
+            (4..5, false) => Fate::StoredLate(pause.saturating_mul(80)),
             (5..25, false) => Fate::Late(pause),
             (_, _) => Fate::Normal,
         })
+    }
+}
+
+fn happens(accident: Accident) -> Fate {
+    const SOON: Duration = Duration::from_millis(20);
+    match accident {
+        Accident::Lost => Fate::Lost,
+        Accident::AnswerLost => Fate::AnswerLost(SOON),
+        Accident::StoredLate => Fate::StoredLate(Duration::from_secs(4)),
+        Accident::Twice => Fate::Twice(SOON),
     }
 }
 
@@ -118,9 +135,17 @@ impl Faults for Disturbance {
     fn fate(&mut self, arrival: &Arrival<'_>) -> Fate {
         let is_watch = arrival.verb == Some(Verb::Watch);
         let is_ours = |state: &State| arrival.user.name() == state.user;
+        let is_create =
+            arrival.verb == Some(Verb::Create) && arrival.resource == "promotions" && !arrival.dry_run;
         self.with(|state| {
             if let Some(fate) = state.special(arrival) {
                 return fate;
+            }
+            if is_create
+                && is_ours(state)
+                && let Some(accident) = state.next_create.take()
+            {
+                return happens(accident);
             }
             let fate = if is_ours(state) { state.fate(is_watch) } else { None };
             match fate.unwrap_or_default() {

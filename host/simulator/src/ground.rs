@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kargo_model::ControlPlane;
 use kube::Client;
 use kube_memory::audit::Requests;
 use kube_memory::{ApiServer, Rbac, User};
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::clock::VirtualClock;
 use crate::disturb::Disturbance;
-use crate::scenario::Scenario;
+use crate::scenario::{Accident, Scenario};
 use crate::stage_set;
 use crate::timeline::text;
 use crate::webhooks::Webhooks;
@@ -84,6 +85,11 @@ pub enum Trouble {
     Requests {
         /// The seed.
         seed: u64,
+    },
+    /// The next Promotion that the controller asks for has an accident.
+    NextCreate {
+        /// Which.
+        accident: Accident,
     },
     /// No request of that replica arrives any more, or they do again.
     CutOff {
@@ -168,12 +174,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A server whose ids come from `seed`, with Kargo's webhooks. The controller is `controller`.
-    pub fn new(seed: u64, controller: &'static str) -> Self {
+    /// A server whose ids come from `seed`, with Kargo's webhooks, whose own accounts are `kargo`. The controller is
+    /// `controller`.
+    pub fn new(seed: u64, controller: &'static str, kargo: ControlPlane) -> Self {
         let clock = VirtualClock::starting_at(EPOCH.parse().unwrap_or_default());
         let server = ApiServer::new(seed, move || clock.now(), stage_set::resources().to_vec());
         server.set_authorizer(Rbac);
-        server.set_admission(Webhooks::new(seed.wrapping_add(1), Arc::new(move || clock.now())));
+        server.set_admission(Webhooks::new(seed.wrapping_add(1), Arc::new(move || clock.now()), kargo));
         let disturbance = Disturbance::new(controller);
         server.set_faults(disturbance.clone());
         Self { server, clock, disturbance, n_before: 0 }
@@ -190,7 +197,9 @@ impl Ground for Memory {
     }
 
     fn objects(&self, scenario: &Scenario) -> Vec<Value> {
-        stage_set::installation().into_iter().chain(stage_set::world(scenario)).collect()
+        let installed = stage_set::installation().into_iter();
+        let definitions = stage_set::definitions(scenario.world.definitions);
+        installed.chain(definitions).chain(stage_set::world(scenario)).collect()
     }
 
     async fn in_force(&self, _scenario: &Scenario) -> Result<(), GroundError> {

@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How often a Stage that Kargo does not look at is found to want it.
+const HANGS: Duration = Duration::from_secs(60);
 /// The shortest rest of the controllers: moments closer together than this are one to them.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -78,19 +80,30 @@ pub fn api(client: &Client, kind: Kind, project: &str) -> Api<DynamicObject> {
 #[derive(Debug, Default)]
 pub struct Director {
     script: Mutex<Script>,
+    hanging: Mutex<Vec<String>>,
     changed: Notify,
 }
 
 impl Director {
     /// Directs by that script.
     pub fn new(script: Script) -> Self {
-        Self { script: Mutex::new(script), changed: Notify::new() }
+        Self { script: Mutex::new(script), ..Self::default() }
     }
 
     /// Changes the script; waiting steps and runs see it at once.
     pub fn change(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_one();
+    }
+
+    /// Keeps the controllers from looking at these Stages, and lets them look at all others.
+    pub fn hang(&self, stages: &[String]) {
+        *self.hanging.lock().unwrap_or_else(PoisonError::into_inner) = stages.to_vec();
+        self.changed.notify_one();
+    }
+
+    fn hangs(&self, stage: &ObjectKey) -> bool {
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(&stage.name)
     }
 
     fn script(&self) -> Script {
@@ -154,7 +167,7 @@ pub async fn control(
             playing.see(kind, event)?;
         }
         if WATCHED.iter().all(|kind| playing.ready.contains(kind)) {
-            rest = playing.settle(&director.script()).await;
+            rest = playing.settle(director).await;
         }
     }
 }
@@ -205,13 +218,19 @@ impl<C: Fn() -> Timestamp> Playing<C> {
     }
 
     /// Writes what the model says until it says nothing more. The answer is how long it rests then, at most.
-    async fn settle(&mut self, script: &Script) -> Option<Duration> {
+    async fn settle(&mut self, director: &Director) -> Option<Duration> {
+        let script = &director.script();
         let mut rest = None;
         for stage in self.world.stages() {
             loop {
                 self.world.now = (self.clock)();
                 let effects = self.kargo.next(&self.world, &stage, script, &mut self.ids);
                 if effects.is_empty() {
+                    break;
+                }
+                // What a Stage's reconcile would write is lost, and asked for again at the next one.
+                if director.hangs(&stage) && effects.iter().any(is_about_stage) {
+                    rest = rest.into_iter().chain([HANGS]).min();
                     break;
                 }
                 if self.carry_out(&stage, &effects).await.is_err() {
@@ -264,6 +283,16 @@ impl<C: Fn() -> Timestamp> Playing<C> {
         };
         self.store(typed(kind, &written?)?);
         Ok(())
+    }
+}
+
+/// Whether a write comes from a look at a Stage: at Promotions and AnalysisRuns others look.
+fn is_about_stage(effect: &Effect) -> bool {
+    match effect {
+        Effect::Create(_) => true,
+        Effect::Patch { key, .. } | Effect::PatchStatus { key, .. } => {
+            !matches!(key.kind, Kind::Promotion | Kind::AnalysisRun)
+        }
     }
 }
 

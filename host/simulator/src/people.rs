@@ -128,11 +128,12 @@ async fn patch(
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
-/// The Stage's oldest Promotion that is not over.
-pub fn open_promotion(view: &View<'_>, stage: &str) -> Option<String> {
-    let mut all = view.list(Looked::Promotions);
-    let open = all.find(|one| text(one, "/spec/stage") == stage && !is_over(one))?;
-    Some(text(open, "/metadata/name").to_owned())
+/// The Stage's oldest Promotion that is not over, or the newest.
+pub fn open_promotion(view: &View<'_>, stage: &str, newest: bool) -> Option<String> {
+    let all = view.list(Looked::Promotions);
+    let mut open = all.filter(|one| text(one, "/spec/stage") == stage && !is_over(one));
+    let one = if newest { open.last() } else { open.next() }?;
+    Some(text(one, "/metadata/name").to_owned())
 }
 
 /// The id of the Stage's newest verification; empty without one.

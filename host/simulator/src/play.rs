@@ -1,7 +1,7 @@
 //! Plays one scenario from its set-up to its end, in virtual time and in one order.
 //!
-//! In: a [`Setup`] and a [`Ground`]. Out: a [`Played`]. Everything runs on one thread under a clock that is paused: time passes only while
-//! everything waits, so that a decision takes none of it. What needs real time, such as compiling a component, happens
+//! In: a [`Setup`] and a [`Ground`]. Out: a [`Played`]. Everything runs on one thread under a clock that is paused: time
+//! passes only while everything waits, so that a decision takes none of it. What needs real time, such as compiling a component, happens
 //! on that thread while nothing else does. A seed above 0 disturbs the controller's requests: some are late, some are
 //! lost, some are carried out and their answer is lost.
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kargo_model::Script;
+use kargo_model::{ControlPlane, Script};
 use kube_memory::User;
 use kube_memory::audit::Requests;
 use policy_engine::Engine;
@@ -104,7 +104,9 @@ pub fn play(setup: &Setup<'_>) -> Result<Played, PlayError> {
         .start_paused(true)
         .build()
         .map_err(PlayError::Runtime)?;
-    runtime.block_on(async { play_on(Memory::new(setup.seed, CONTROLLER), setup).await })
+    let control_plane = setup.scenario.world.control_plane.as_deref();
+    let kargo = control_plane.and_then(|text| ControlPlane::matching(text).ok()).unwrap_or_default();
+    runtime.block_on(async { play_on(Memory::new(setup.seed, CONTROLLER, kargo), setup).await })
 }
 
 /// Plays a scenario on a ground, inside of a runtime whose clock is paused.
@@ -297,6 +299,17 @@ impl<'a, G: Ground> Play<'a, G> {
                 (_, task) => self.kargo = task,
             }
         }
+        if let Some(accident) = moment.next_create {
+            self.ground.trouble(Trouble::NextCreate { accident })?;
+        }
+        if let Some(stages) = &moment.hangs {
+            let text = match stages.as_slice() {
+                [] => "it looks at every Stage again".to_owned(),
+                stages => format!("it looks at `{}` no more", stages.join("`, `")),
+            };
+            self.recorder.note("kargo", text);
+            self.director.hang(stages);
+        }
         if let Some(switch) = moment.refloat {
             self.recorder.note("refloat", format!("the controller is {}", word(switch)));
             match switch {
@@ -322,7 +335,7 @@ impl<'a, G: Ground> Play<'a, G> {
         }
         if let Some(abort) = &moment.abort {
             self.recorder.note(abort.by.as_str(), format!("aborts the Promotion of `{}`", abort.stage));
-            let open = |view: &View<'_>| people::open_promotion(view, &abort.stage);
+            let open = |view: &View<'_>| people::open_promotion(view, &abort.stage, abort.newest);
             if let Some(open) = self.ground.look(project, &[Looked::Promotions], open).await? {
                 self.say(people::abort(&person(&abort.by)?, project, &open).await, &abort.by);
             }

@@ -69,6 +69,24 @@ pub struct WorldSpec {
     /// Verbs that the Project's account lacks, such as `promote`.
     #[serde(default)]
     pub missing_verbs: Vec<String>,
+    /// An expression for accounts that Kargo takes for its own control plane, in place of its chart's.
+    #[serde(default)]
+    pub control_plane: Option<String>,
+    /// Whose fields Kargo's definitions have.
+    #[serde(default)]
+    pub definitions: Definitions,
+}
+
+/// Whose fields Kargo's definitions have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Definitions {
+    /// Kargo 1.11's.
+    #[default]
+    #[serde(rename = "1.11")]
+    V1_11,
+    /// Those of a Kargo that lacks what Refloat relies on.
+    #[serde(rename = "older")]
+    Older,
 }
 
 fn default_project() -> String {
@@ -155,8 +173,8 @@ pub struct Moment {
     pub freight: Option<FreightSpec>,
     /// Somebody promotes.
     pub promote: Option<Promote>,
-    /// Somebody aborts the Stage's running Promotion, or the newest one that waits.
-    pub abort: Option<OnStage>,
+    /// Somebody aborts a Promotion of the Stage.
+    pub abort: Option<Abort>,
     /// Somebody aborts the Stage's running verification.
     pub abort_verification: Option<OnStage>,
     /// Somebody asks for the Stage's verification once more.
@@ -171,10 +189,28 @@ pub struct Moment {
     pub webhooks: Option<Switch>,
     /// Kargo's controllers stop or start.
     pub kargo: Option<Switch>,
+    /// From now on Kargo looks at none of these Stages, however often it is woken; their Promotions run all the same.
+    pub hangs: Option<Vec<String>>,
     /// The controller dies without a word, all replicas of it, or starts again.
     pub refloat: Option<Switch>,
     /// Something happens to the replica that leads.
     pub leader: Option<LeaderFate>,
+    /// What becomes of the next Promotion that the controller asks for.
+    pub next_create: Option<Accident>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Accident {
+    /// It never arrives.
+    Lost,
+    /// It is carried out, and its answer never arrives.
+    AnswerLost,
+    /// Its connection breaks at once, and it is carried out four seconds later all the same.
+    StoredLate,
+    /// It is carried out, answered, and carried out once more by something between client and server.
+    Twice,
 }
 
 /// What happens to the replica that leads.
@@ -211,6 +247,20 @@ pub struct Promote {
     pub stage: String,
     /// Which Freight.
     pub freight: String,
+    /// Who.
+    #[serde(default = "alice")]
+    pub by: String,
+}
+
+/// Somebody aborts a Promotion that is not over.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Abort {
+    /// Of which Stage.
+    pub stage: String,
+    /// The newest of them; otherwise the oldest, which is the one that runs.
+    #[serde(default)]
+    pub newest: bool,
     /// Who.
     #[serde(default = "alice")]
     pub by: String,
@@ -256,6 +306,8 @@ pub struct Expectations {
     pub promotions_by_refloat: Option<usize>,
     /// Writes of Refloat on objects of Kargo, dry runs left out.
     pub writes_to_kargo: Option<usize>,
+    /// Attempts that have several Promotions, by an accident of the scenario's own.
+    pub doubles: usize,
     /// Texts that some message or Event of Refloat must contain.
     pub said: Vec<String>,
     /// Texts that none may contain.
@@ -346,8 +398,10 @@ impl Moment {
             self.policies.is_some(),
             self.webhooks.is_some(),
             self.kargo.is_some(),
+            self.hangs.is_some(),
             self.refloat.is_some(),
             self.leader.is_some(),
+            self.next_create.is_some(),
         ]
         .into_iter()
         .filter(|is_there| *is_there)

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::kargo;
 use crate::names;
-use crate::scenario::{FreightSpec, Scenario, StageSpec};
+use crate::scenario::{Definitions, FreightSpec, Scenario, StageSpec};
 
 const KARGO: &str = "kargo.akuity.io/v1alpha1";
 const OURS: &str = "refloat.dev/v1alpha1";
@@ -35,8 +35,38 @@ pub fn resources() -> &'static [Resource] {
                 Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
             if spec.scope == "Cluster" { known.cluster_wide() } else { known }
         });
-        of_kargo.chain(ours).collect()
+        let definitions = Resource::custom(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+        );
+        of_kargo.chain(ours).chain([definitions.cluster_wide()]).collect()
     })
+}
+
+/// Kargo's definitions, with the fields by which a minor is told.
+pub fn definitions(whose: Definitions) -> Vec<Value> {
+    let field = json!({"type": "object"});
+    let (of_stages, of_promotions) = match whose {
+        Definitions::V1_11 => (
+            json!({"status": {"type": "object", "properties":
+                {"autoPromotionHolds": field, "effectiveAutoPromotionHolds": field}}}),
+            json!({"spec": {"type": "object", "properties": {"origin": field}}}),
+        ),
+        Definitions::Older => (json!({"status": field}), json!({"spec": field})),
+    };
+    [("Stage", "stages", of_stages), ("Promotion", "promotions", of_promotions)]
+        .into_iter()
+        .map(|(kind, plural, properties)| {
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": format!("{plural}.kargo.akuity.io")},
+                "spec": {"group": "kargo.akuity.io", "scope": "Namespaced",
+                    "names": {"kind": kind, "plural": plural},
+                    "versions": [{"name": "v1alpha1", "served": true, "storage": true,
+                        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}}}]}})
+        })
+        .collect()
 }
 
 /// What `refloat install` prints, but the Deployment.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use kargo_model::admission::{self, Access, AdmissionRequest, Denial};
-use kargo_model::{Kind, SeededIds, World};
+use kargo_model::{ControlPlane, Kind, SeededIds, World};
 use kube_memory::{Admission, Attributes, Operation, Refusal, Review, User};
 use serde_json::Value;
 
@@ -49,17 +49,24 @@ pub fn validate(kind: Kind, request: &AdmissionRequest, world: &World, access: A
 pub struct Webhooks {
     ids: Mutex<SeededIds>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    control_plane: ControlPlane,
 }
 
 impl Webhooks {
-    /// Webhooks whose ids come from `seed` and whose times from `clock`.
-    pub fn new(seed: u64, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
-        Self { ids: Mutex::new(SeededIds::new(seed)), clock }
+    /// Webhooks whose ids come from `seed` and whose times from `clock`. They take accounts of `control_plane` for Kargo's
+    /// own.
+    pub fn new(
+        seed: u64,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        control_plane: ControlPlane,
+    ) -> Self {
+        Self { ids: Mutex::new(SeededIds::new(seed)), clock, control_plane }
     }
 
     /// What the rules may look up: everything of Kargo's in that namespace.
     fn world(&self, review: &Review<'_>) -> World {
         let mut world = World::new((self.clock)());
+        world.control_plane = self.control_plane.clone();
         if let Some(namespace) = review.objects.get("", "namespaces", "", review.namespace) {
             world.put(namespace.clone());
         }

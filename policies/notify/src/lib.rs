@@ -140,14 +140,15 @@ fn dedupe_key(context: &Context, decision: &Decision) -> String {
     format!("{}/{}/{next}", context.incident.id, context.failure.trigger)
 }
 
-/// How loud: a page or a failed rollback is critical, what heals by itself is good to know, the rest is a warning.
+/// How loud: a failed rollback is critical, what heals by itself is good to know, the rest is a warning. Beside an
+/// escalation, which pages somebody, this message is not a second page.
 fn severity(context: &Context, decision: &Decision, taken: &[Notify]) -> Severity {
     let has = |kind: ActionKind| decision.actions.iter().any(|action| action.operation.kind() == kind);
-    let is_critical = has(ActionKind::Escalate)
-        || context.is_failed_rollback()
-        || context.classification.class == Class::UnhealthyAfterSuccess;
+    let is_critical =
+        context.is_failed_rollback() || context.classification.class == Class::UnhealthyAfterSuccess;
     let heals = has(ActionKind::Retry) || has(ActionKind::Accept);
     let own = match context.failure.trigger {
+        _ if has(ActionKind::Escalate) => Severity::Warning,
         _ if is_critical => Severity::Critical,
         Trigger::StepFailedTolerated => Severity::Info,
         _ if heals => Severity::Info,

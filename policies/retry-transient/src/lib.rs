@@ -1,6 +1,6 @@
 //! Repeats a Promotion that failed for a reason that passes by itself: a network error, a quota, a lost race.
 //!
-//! In: a failed Promotion. Out: a retry with a growing pause; a message or a page once retries are used up; nothing
+//! In: a failed Promotion, or one whose record Kargo has lost. Out: a retry with a growing pause; a message or a page once retries are used up; nothing
 //! for failures of any other class, so that the next entry of the chain decides. Never rolls back.
 
 use refloat_policy::{
@@ -18,7 +18,12 @@ impl Policy for RetryTransient {
     fn manifest() -> Manifest {
         Manifest::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_DESCRIPTION"))
             .settings_schema(include_str!("../settings.schema.json"))
-            .triggers([Trigger::PromotionFailed, Trigger::PromotionErrored])
+            .triggers([
+                Trigger::PromotionFailed,
+                Trigger::PromotionErrored,
+                Trigger::PromotionNotRecorded,
+                Trigger::VerificationMissing,
+            ])
             .actions([ActionKind::Retry, ActionKind::Accept, ActionKind::Notify, ActionKind::Escalate])
     }
 
@@ -38,9 +43,14 @@ impl Policy for RetryTransient {
 
     fn decide(context: &Context, _proposed: Option<&Decision>) -> Result<Answer, Error> {
         let class = context.classification.class.to_string();
-        let is_promotion_failure =
-            matches!(context.failure.trigger, Trigger::PromotionFailed | Trigger::PromotionErrored);
-        if !is_promotion_failure || context.is_user_abort() || context.is_failed_rollback() {
+        let can_be_repeated = matches!(
+            context.failure.trigger,
+            Trigger::PromotionFailed
+                | Trigger::PromotionErrored
+                | Trigger::PromotionNotRecorded
+                | Trigger::VerificationMissing
+        );
+        if !can_be_repeated || context.is_user_abort() || context.is_failed_rollback() {
             return Ok(Answer::Pass);
         }
         if !context.settings.texts("/classes").contains(&class.as_str()) {

@@ -74,6 +74,10 @@ pub struct Caps {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 60))]
     pub deliveries: Option<u32>,
+    /// No failure older than this is acted upon, whatever a FailurePolicy says, such as `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20), regex(pattern = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
+    pub max_failure_age: Option<String>,
     /// Whether Projects may bring modules of their own.
     #[serde(default)]
     pub project_modules: ProjectModules,

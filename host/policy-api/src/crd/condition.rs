@@ -80,6 +80,8 @@ pub mod reasons {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The Stage selector matches no Stage.
     pub const NO_STAGE_MATCHES: &str = "NoStageMatches";
+    /// The Project selector matches no Project.
+    pub const NO_PROJECT_MATCHES: &str = "NoProjectMatches";
     /// Ready.
     pub const READY: &str = "Ready";
     /// There is room.
@@ -96,12 +98,14 @@ pub mod reasons {
     pub const NO_CONFLICT: &str = "NoConflict";
     /// The account has every right it needs.
     pub const GRANTED: &str = "Granted";
-    /// The Project has no account for us.
-    pub const ACCOUNT_MISSING: &str = "AccountMissing";
     /// The account lacks a right.
     pub const VERB_MISSING: &str = "VerbMissing";
     /// The account matches Kargo's control-plane pattern.
     pub const CONTROL_PLANE_ACCOUNT: &str = "ControlPlaneAccount";
+    /// This is a Kargo whose fields we know.
+    pub const KARGO_KNOWN: &str = "KargoKnown";
+    /// Nobody knows which Kargo this is, or it lacks what we rely on.
+    pub const KARGO_UNKNOWN: &str = "KargoUnknown";
     /// The component could not be loaded.
     pub const LOAD_FAILED: &str = "LoadFailed";
     /// The bytes are not those of the pinned digest.

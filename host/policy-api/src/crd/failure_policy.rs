@@ -86,7 +86,7 @@ pub struct FailurePolicyStatus {
     /// How many Stages it rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages_total: Option<u32>,
-    /// Accepted, Ready, Conflict and WriteAccess.
+    /// Accepted, Ready, Conflict, WriteAccess, KargoKnown, Answering and Space.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub conditions: Vec<Condition>,
@@ -142,6 +142,11 @@ pub struct MatchedStage {
 }
 
 impl Accepted {
+    /// The default that is in force, when this is what a ClusterFailurePolicy keeps.
+    pub fn body(&self) -> Option<PolicyBody> {
+        serde_json::from_value(self.spec.clone()).ok()
+    }
+
     /// The spec that is in force; `None` when it was written by a version whose specs this one cannot read.
     pub fn spec(&self) -> Option<FailurePolicySpec> {
         serde_json::from_value(self.spec.clone()).ok()

@@ -139,6 +139,10 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub decided: Option<String>,
+    /// Id of the rule that read that failure: Stages with the same one may have the same cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub rule: Option<String>,
     /// A delivery that was decided on and waits for its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingRecord>,
@@ -163,6 +167,9 @@ pub struct IncidentStatus {
     /// The policy as it was when the incident was opened; it stays in force for this incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<AcceptedPolicy>,
+    /// The refresh of the Stage that was asked for, so that Kargo looks at it once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<RefreshRecord>,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<ClosedRecord>,
@@ -300,6 +307,17 @@ pub struct Timer {
     /// What is waited for.
     #[schemars(length(max = 1024))]
     pub cause: String,
+}
+
+/// A refresh of the Stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshRecord {
+    /// When it was asked for.
+    pub at: Time,
+    /// Value of the annotation `kargo.akuity.io/refresh`.
+    #[schemars(length(max = 128))]
+    pub token: String,
 }
 
 /// What a chain entry wants to be given back.

@@ -10,6 +10,7 @@
 pub mod bounds;
 pub mod cluster_failure_policy;
 pub mod condition;
+pub mod deadlines;
 pub mod decision_record;
 pub mod failure_policy;
 pub mod incident;

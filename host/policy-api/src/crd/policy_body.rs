@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deadlines::Deadlines;
+
 /// How far Refloat goes with what a policy answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
@@ -55,7 +57,8 @@ impl Mode {
 #[serde(rename_all = "camelCase")]
 pub struct PolicyBody {
     /// Which kinds of failure are handled, such as `promotion-failed` or `verification-failed`. Empty means every
-    /// kind that the modules of the chain ask for.
+    /// kind that the modules of the chain ask for. What ends badly always has an Incident; what goes on for too long has
+    /// one if a module asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24), inner(length(max = 40), regex(pattern = "^[a-z]+(-[a-z]+)*$")))]
     pub triggers: Vec<String>,
@@ -79,6 +82,9 @@ pub struct PolicyBody {
     /// Budgets, pauses and ages. Values beyond what the platform allows are cut to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How long things may go on before they are failures, such as a step that runs or a Stage that is Unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlines: Option<Deadlines>,
     /// Where messages may go. A policy can only name a channel that is listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -180,6 +186,11 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20), regex(pattern = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]
     pub cooldown: Option<String>,
+    /// Largest context that a policy gets, in KiB as JSON; default 64. What does not fit is cut, oldest first, and named
+    /// in the context's `truncated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 256))]
+    pub context_kib: Option<u32>,
     /// A failure older than this is recorded and not acted upon; default 20m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20), regex(pattern = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"))]

@@ -3,6 +3,8 @@
 //! In: steps and vars as JSON values. Out: 64 hexadecimal digits, equal when the promotion process is equal.
 //! Keys are sorted here, whatever map `serde_json` was built with.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -29,6 +31,17 @@ impl TemplateDigest {
     pub(super) fn finish(self) -> String {
         hex::encode(self.0.finalize())
     }
+}
+
+/// The beginning of a digest as text: enough to see that something is not the same.
+pub(super) fn short(digest: &[u8; 32]) -> String {
+    hex::encode(digest.first_chunk::<8>().unwrap_or(&[0; 8]))
+}
+
+/// Digests of variables by name; of two with one name the last one counts, as in Kargo.
+pub(super) fn of_vars<'a>(vars: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, String> {
+    let name = |var: &Value| var.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    vars.into_iter().map(|var| (name(var), short(&of_value(var)))).collect()
 }
 
 /// The digest of one JSON value.

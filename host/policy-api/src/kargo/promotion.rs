@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::digest;
 use super::stage::{Collection, FreightReference, OriginText};
-use super::time::Moment;
+use super::time::{GoDuration, Moment};
 
 /// A Promotion (`api/v1alpha1/promotion_types.go`).
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -72,6 +72,9 @@ pub struct StepRetry {
     /// `errorThreshold`; absent means the step's own default, which is 1.
     #[serde(default)]
     pub error_threshold: Option<u32>,
+    /// `timeout`; absent means the step's own default, `0s` that there is none.
+    #[serde(default)]
+    pub timeout: Option<GoDuration>,
 }
 
 impl<'de> Deserialize<'de> for StepText {

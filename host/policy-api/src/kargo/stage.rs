@@ -1,7 +1,8 @@
 //! Stage, as read from the API server.
 //!
 //! In: JSON. Out: a struct without health check outputs and without the copies of Promotion statuses that Kargo
-//! embeds. Conditions are left out on purpose: none of them may decide anything (kargo-api.md 9, pitfall 10).
+//! embeds. Of conditions only the text of an error is read, for people: none of them may decide anything
+//! (kargo-api.md 9, pitfall 10).
 
 use std::collections::BTreeMap;
 
@@ -77,6 +78,18 @@ pub struct SourcesText {
     /// `All`, `OneOf` or empty, which means `OneOf`.
     #[serde(default)]
     pub availability_strategy: String,
+    /// What auto-promotion chooses.
+    #[serde(default)]
+    pub auto_promotion_options: Option<AutoPromotionText>,
+}
+
+/// `autoPromotionOptions` of a request.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoPromotionText {
+    /// `NewestFreight`, `MatchUpstream` or empty, which means the first.
+    #[serde(default)]
+    pub selection_policy: String,
 }
 
 /// Kind and name of where Freight comes from.
@@ -115,14 +128,22 @@ pub enum TemplateStep {
     /// Runs one runner.
     Runner(StepText),
     /// Stands for the steps of a PromotionTask, whose text is not in the Stage.
-    Task,
+    Task {
+        /// `as`.
+        alias: String,
+        /// The task's name.
+        name: String,
+    },
 }
 
 impl<'de> Deserialize<'de> for TemplateStep {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let step = Value::deserialize(deserializer)?;
-        if step.get("task").is_some_and(|task| !task.is_null()) {
-            return Ok(Self::Task);
+        if let Some(task) = step.get("task").filter(|task| !task.is_null()) {
+            let text = |value: &Value, key: &str| {
+                value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            return Ok(Self::Task { alias: text(&step, "as"), name: text(task, "name") });
         }
         StepText::deserialize(step).map(Self::Runner).map_err(serde::de::Error::custom)
     }
@@ -147,6 +168,44 @@ pub struct StageStatus {
     /// Durable holds by origin.
     #[serde(default)]
     pub auto_promotion_holds: BTreeMap<String, Hold>,
+    /// The newest refresh token after which Kargo has looked.
+    #[serde(default)]
+    pub last_handled_refresh: String,
+    /// Conditions, of which only an error's text is taken over.
+    #[serde(default)]
+    pub conditions: Vec<ConditionText>,
+    /// Whether Promotions are let through; from Kargo 1.12 on, written by Kargo Enterprise only.
+    #[serde(default)]
+    pub promotion_window_status: Option<WindowText>,
+}
+
+/// A condition without its times.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ConditionText {
+    /// Its type.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// Its reason.
+    #[serde(default)]
+    pub reason: String,
+    /// Its message.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// `promotionWindowStatus` (`api/v1alpha1/stage_types.go`, main).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowText {
+    /// Whether they are not.
+    #[serde(default)]
+    pub closed: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// When they are again.
+    #[serde(default)]
+    pub next_open: Option<Moment>,
 }
 
 /// A combination of Freight.
@@ -216,6 +275,9 @@ pub struct HealthText {
     /// One of Kargo's five words.
     #[serde(default)]
     pub status: String,
+    /// What the checks say.
+    #[serde(default)]
+    pub issues: Vec<String>,
 }
 
 /// `currentPromotion` and `lastPromotion`.
@@ -257,4 +319,7 @@ pub struct Hold {
     /// Who made it.
     #[serde(default)]
     pub actor: String,
+    /// When it was made.
+    #[serde(default)]
+    pub created_at: Option<Moment>,
 }

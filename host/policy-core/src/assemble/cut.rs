@@ -2,94 +2,161 @@
 //!
 //! In: a context. Out: the same with shorter lists and texts, each cut list named in `truncated`. Lists are sorted
 //! newest first and cut at their end, so that what is lost is the oldest. What a decision depends on most (the
-//! failing step, targets, budgets) is never dropped.
+//! failing step, targets, budgets) goes last. `docs/context.md` has the names and the limits.
 
-use crate::context::Context;
+use crate::context::{Context, FreightPiece, PromotionFacts, StepFacts};
 
-/// Largest context as JSON, in bytes: what a DecisionRecord may hold, and what fuel limits are made for.
-pub const MAX_CONTEXT_BYTES: usize = 64 * 1024;
+mod extra;
 
-/// A list of a context: its path, and how to cut it to at most so many entries. Returns whether anything was cut.
-type List = (&'static str, usize, fn(&mut Context, usize) -> bool);
+/// Rounds of halving after which nothing is left to halve: the longest list has 128 entries.
+const ROUNDS: u32 = 8;
+/// Texts are not cut below this many bytes.
+const MIN_TEXT_BYTES: usize = 128;
 
-/// Lists with their fixed limits, from what is missed least to what is missed most.
+/// One list of a context.
+struct List {
+    /// Its name in `truncated`.
+    path: &'static str,
+    /// Entries at most.
+    limit: usize,
+    /// Entries that are left until everything else has been cut.
+    floor: usize,
+    /// Cuts it to at most so many entries; says whether there were more.
+    cut: fn(&mut Context, usize) -> bool,
+}
+
+macro_rules! list {
+    ($path:literal, $limit:literal, $floor:literal, |$context:ident, $keep:ident| $cut:expr) => {
+        List { path: $path, limit: $limit, floor: $floor, cut: |$context, $keep| $cut }
+    };
+}
+
+/// From what is missed least to what is missed most.
 const LISTS: &[List] = &[
-    ("verification.metrics.measurements", 10, |context, keep| {
+    list!("verification.metrics.measurements", 10, 0, |context, keep| {
         let metrics = context.verification.iter_mut().flat_map(|one| &mut one.metrics);
         cut_each(metrics.map(|metric| &mut metric.measurements), keep)
     }),
-    ("incident.decisions", 20, |context, keep| cut(&mut context.incident.decisions, keep)),
-    ("freight.candidates", 20, |context, keep| cut(&mut context.freight.candidates, keep)),
-    ("freight.history", 10, |context, keep| cut(&mut context.freight.history, keep)),
-    ("project.labels", 64, |context, keep| cut(&mut context.project.labels, keep)),
-    ("stage.labels", 64, |context, keep| cut(&mut context.stage.labels, keep)),
-    ("stage.upstream", 64, |context, keep| cut(&mut context.stage.upstream, keep)),
-    ("queue", 50, |context, keep| cut(&mut context.queue, keep)),
-    ("freight.artifacts", 50, |context, keep| {
-        let freight = &mut context.freight;
-        let pieces = freight.failing.iter_mut().chain(&mut freight.current).chain(&mut freight.candidates);
-        cut_each(pieces.map(|piece| &mut piece.artifacts), keep)
+    list!("incident.decisions.actions", 16, 1, |context, keep| {
+        cut_each(context.incident.decisions.iter_mut().map(|one| &mut one.actions), keep)
     }),
-    ("incident.attempts", 20, |context, keep| cut(&mut context.incident.attempts, keep)),
-    ("verification.metrics", 50, |context, keep| {
-        let mut verification = context.verification.iter_mut();
-        verification.any(|one| cut(&mut one.metrics, keep))
+    list!("incident.decisions", 20, 1, |context, keep| cut(&mut context.incident.decisions, keep)),
+    list!("project.labels", 64, 0, |context, keep| cut(&mut context.project.labels, keep)),
+    list!("stage.labels", 64, 0, |context, keep| cut(&mut context.stage.labels, keep)),
+    list!("freight.candidates", 20, 1, |context, keep| cut(&mut context.freight.candidates, keep)),
+    list!("freight.history.freight", 64, 4, |context, keep| {
+        cut_each(context.freight.history.iter_mut().map(|past| &mut past.freight), keep)
     }),
-    ("hints", 16, |context, keep| cut(&mut context.hints, keep)),
+    list!("freight.history", 10, 1, |context, keep| cut(&mut context.freight.history, keep)),
+    list!("stage.upstream", 64, 1, |context, keep| cut(&mut context.stage.upstream, keep)),
+    list!("queue", 50, 1, |context, keep| cut(&mut context.queue, keep)),
+    list!("freight.artifacts", 50, 1, |context, keep| {
+        cut_each(pieces(context).map(|piece| &mut piece.artifacts), keep)
+    }),
+    list!("incident.attempts", 20, 1, |context, keep| cut(&mut context.incident.attempts, keep)),
+    list!("verification.metrics", 50, 1, |context, keep| {
+        cut_each(context.verification.iter_mut().map(|one| &mut one.metrics), keep)
+    }),
+    list!("hints.extra", 32, 0, |context, keep| {
+        cut_each(context.hints.iter_mut().map(|hint| &mut hint.extra), keep)
+    }),
+    list!("hints", 16, 2, |context, keep| cut(&mut context.hints, keep)),
+    list!("promotion.steps", 128, 8, |context, keep| {
+        let failing = context.classification.step.clone();
+        context.promotion.as_mut().is_some_and(|promotion| cut_steps(promotion, failing.as_deref(), keep))
+    }),
+    list!("stage.holds", 64, 8, |context, keep| cut(&mut context.stage.holds, keep)),
+    list!("stage.origins", 64, 8, |context, keep| cut(&mut context.stage.origins, keep)),
+    list!("freight.current", 64, 8, |context, keep| cut(&mut context.freight.current, keep)),
+    list!("freight.targets", 64, 8, |context, keep| cut(&mut context.freight.targets, keep)),
+    list!("capabilities", 32, 32, |context, keep| cut(&mut context.capabilities, keep)),
 ];
 
 /// Cuts every list to its fixed limit.
 pub fn to_limits(context: &mut Context) {
-    for (path, limit, shorten) in LISTS {
-        if shorten(context, *limit) {
-            mark(context, path);
+    for list in LISTS {
+        if (list.cut)(context, list.limit) {
+            mark(context, list.path);
+        }
+    }
+    extra::to_lines(context, extra::MAX_LINES);
+}
+
+/// Cuts until the context as JSON has at most `max_bytes`, or nothing is left to cut: texts, then lists, each by
+/// halves. Settings and state are not touched; they are bounded where they come from.
+pub fn to_size(context: &mut Context, max_bytes: usize) {
+    for round in 1..=ROUNDS {
+        if fits(context, max_bytes) {
+            return;
+        }
+        shorten_texts(context, (super::MAX_OUTPUT_BYTES >> round).max(MIN_TEXT_BYTES));
+        extra::to_lines(context, extra::MAX_LINES >> round);
+        if fits(context, max_bytes) {
+            return;
+        }
+        for list in LISTS {
+            if (list.cut)(context, (list.limit >> round).max(list.floor)) {
+                mark(context, list.path);
+                if fits(context, max_bytes) {
+                    return;
+                }
+            }
+        }
+    }
+    // Nothing that an API server accepts gets here; what remains is the failing step, one target, one of each.
+    for list in LISTS {
+        if !fits(context, max_bytes) && (list.cut)(context, list.floor.min(1)) {
+            mark(context, list.path);
         }
     }
 }
 
-/// Cuts until the context as JSON has at most `max_bytes`: outputs, then lists, then texts, each by halves. Settings
-/// and state are not touched; they are bounded where they come from.
-pub fn to_size(context: &mut Context, max_bytes: usize) {
-    let mut text_bytes = super::MAX_OUTPUT_BYTES;
-    let mut rounds = 0_u32;
-    while size(context) > max_bytes && rounds < 16 {
-        text_bytes /= 2;
-        rounds += 1;
-        shorten_texts(context, text_bytes.max(128));
-        if size(context) <= max_bytes {
-            return;
-        }
-        for (path, limit, shorten) in LISTS {
-            let keep = limit.checked_shr(rounds).unwrap_or(0).max(1);
-            if shorten(context, keep) {
-                mark(context, path);
-            }
-            if size(context) <= max_bytes {
-                return;
-            }
-        }
-        shorten_steps(context, rounds);
-    }
+fn fits(context: &Context, max_bytes: usize) -> bool {
+    size(context) <= max_bytes
 }
 
 /// The size that counts: bytes of compact JSON.
 pub fn size(context: &Context) -> usize {
-    serde_json::to_vec(context).map_or(0, |json| json.len())
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // Writing into a counter does not fail, and every key of a context is a text.
+    serde_json::to_writer(&mut counter, context).map_or(usize::MAX, |()| counter.0)
 }
 
-/// Steps that neither failed nor said anything go first, and only when halving texts has not helped twice.
-fn shorten_steps(context: &mut Context, rounds: u32) {
-    let Some(promotion) = context.promotion.as_mut().filter(|_| rounds > 2) else {
-        return;
-    };
-    let before = promotion.steps.len();
-    promotion.steps.retain(|step| {
-        matches!(step.status.as_deref(), Some("Failed" | "Errored" | "Aborted" | "Running"))
-            || step.output.is_some()
-    });
-    if promotion.steps.len() < before {
-        mark(context, "promotion.steps");
+fn pieces(context: &mut Context) -> impl Iterator<Item = &mut FreightPiece> {
+    let freight = &mut context.freight;
+    freight.failing.iter_mut().chain(&mut freight.current).chain(&mut freight.candidates)
+}
+
+/// Leaves the `keep` steps that matter most, in their order: the one that failed first, then whatever ended badly or
+/// runs, then those with an output, then the rest from the first on.
+fn cut_steps(promotion: &mut PromotionFacts, failing: Option<&str>, keep: usize) -> bool {
+    if promotion.steps.len() <= keep {
+        return false;
     }
+    let weight = |step: &StepFacts| match step.status.as_deref() {
+        _ if failing == Some(step.alias.as_str()) => 0,
+        Some("Failed" | "Errored" | "Aborted" | "Running") => 1,
+        Some(_) | None if step.output.is_some() => 2,
+        Some(_) => 3,
+        None => 4,
+    };
+    let mut order: Vec<(u32, u32)> = promotion.steps.iter().map(|step| (weight(step), step.index)).collect();
+    order.sort_unstable();
+    let kept: std::collections::BTreeSet<u32> =
+        order.into_iter().take(keep).map(|(_, index)| index).collect();
+    promotion.steps.retain(|step| kept.contains(&step.index));
+    true
 }
 
 fn shorten_texts(context: &mut Context, max_bytes: usize) {
@@ -109,10 +176,16 @@ fn shorten_texts(context: &mut Context, max_bytes: usize) {
             was_cut |= shorten(&mut metric.message, max_bytes);
             for measurement in &mut metric.measurements {
                 was_cut |= shorten(&mut measurement.message, max_bytes);
+                was_cut |= shorten(&mut measurement.value, max_bytes);
             }
         }
     }
     was_cut |= shorten(&mut context.failure.summary, max_bytes);
+    was_cut |= shorten(&mut context.classification.text, max_bytes);
+    for target in &mut context.freight.targets {
+        was_cut |= shorten(&mut target.because, max_bytes);
+    }
+    was_cut |= extra::shorten_values(context, max_bytes);
     if was_cut {
         mark(context, "texts");
     }

@@ -1,16 +1,23 @@
 //! Builds the context of a failure out of snapshots, the incident and the rules.
 //!
-//! In: a [`World`]. Out: the [`Context`] that a guest gets, at most 64 KiB as JSON. Every text in it is redacted and
-//! capped here, and only here; what is not known stays `None`. `docs/context.md` lists the keys of `extra`.
+//! In: a [`World`]. Out: the [`Context`] that a guest gets, at most as large as the rules say. Every text in it is
+//! redacted and capped here, and only here; what is not known stays `None`. `docs/context.md` lists the keys of `extra`.
 
 pub mod cut;
+mod difference;
+mod drift;
 mod freight;
+mod keys;
+mod neighbours;
 mod promotion;
 mod stage;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::context::{AttemptFacts, Budgets, Context, FailureFacts, IncidentFacts};
 use crate::decision::ActionKind;
-use crate::failure::{Classification, Failure, StepHint};
+use crate::failure::{Classification, Failure, StepHint, Trigger};
+use crate::fleet::{self, FleetSignals};
 use crate::guardrails::budget;
 use crate::incident::{Attempt, Delivery, IncidentState};
 use crate::name::FreightName;
@@ -24,31 +31,17 @@ use crate::stage_memory::GoodCombination;
 use crate::time::Timestamp;
 use crate::{classify, hints, redact};
 
+pub use keys::EXTRA_KEYS;
+pub use neighbours::is_neighbour;
+
 /// Longest message of a step, a Promotion or a verification, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 /// Longest captured output of a step, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 16 * 1024;
+/// Longest name or id, in bytes: Kubernetes allows 253, Kargo's key of an origin puts its kind before that.
+pub const MAX_NAME_BYTES: usize = 320;
 /// Longest short text: names, labels, actors, values of `extra`, in bytes.
 pub const MAX_SHORT_BYTES: usize = 512;
-
-/// Every key of `extra` that this host writes, with the record that carries it. `docs/context.md` explains them.
-pub const EXTRA_KEYS: &[(&str, &str)] = &[
-    ("context", "root-trigger"),
-    ("context", "root-failure"),
-    ("context", "user-abort"),
-    ("project", "enterprise-auto-rollback"),
-    ("stage", "current-promotion"),
-    ("stage", "last-promotion"),
-    ("stage", "last-promotion-phase"),
-    ("stage", "reverify-pending"),
-    ("promotion", "abort-actor"),
-    ("promotion", "hold-origin"),
-    ("promotion", "resume-origin"),
-    ("verification", "freight-collection"),
-    ("freight", "soak-seconds"),
-    ("freight", "approved"),
-    ("freight", "current-since-unix-seconds"),
-];
 
 /// What is known when a policy is asked. `promotions` may hold those of other Stages; they are left out.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +60,10 @@ pub struct World<'a> {
     pub promotions: &'a [PromotionSnapshot],
     /// Freight of the Project.
     pub freight: &'a [FreightSnapshot],
+    /// Stages that the Stage gets Freight from or gives it to, see [`is_neighbour`]; others are left out.
+    pub neighbours: &'a [StageSnapshot],
+    /// What fails elsewhere, when somebody looks.
+    pub fleet: Option<&'a FleetSignals>,
     /// The AnalysisRun of the newest verification, when it could be read.
     pub analysis_run: Option<&'a AnalysisRunSnapshot>,
     /// What was good before the Stage's history begins.
@@ -123,16 +120,28 @@ impl<'a> World<'a> {
     }
 }
 
+/// Four numbers from the incident and the number of its decisions: the same in every process, different every time.
+pub fn seed(incident: &IncidentState) -> [u32; 4] {
+    let digest = Sha256::digest(format!("{}/{}", incident.root.id, incident.n_decisions));
+    let mut words = digest
+        .chunks_exact(4)
+        .map(|chunk| chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)));
+    std::array::from_fn(|_| words.next().unwrap_or_default())
+}
+
 /// Builds the context. The same world gives the same context, byte for byte.
 pub fn context(world: &World<'_>) -> Context {
     let heard = |promotion| hints::read_trusting(promotion, &world.rules.trust_envelopes);
-    let hints = world.promotion().map(heard).unwrap_or_default();
+    let hints: Vec<StepHint> = world.promotion().map(heard).unwrap_or_default();
+    let classification = classification(world, &hints);
+    let targets = freight::targets(world);
+    let extra = extra(world, &classification);
     let mut context = Context {
         now_unix_seconds: world.now,
         seed: world.seed,
         failure: failure(world.failure),
-        classification: classification(world, &hints),
-        hints,
+        classification,
+        hints: hints.into_iter().map(hint).collect(),
         incident: incident(world.incident),
         budgets: Budgets {
             retries_left: 0,
@@ -143,26 +152,27 @@ pub fn context(world: &World<'_>) -> Context {
         },
         project: stage::project(world),
         stage: stage::stage(world),
-        promotion: world.promotion().map(|snapshot| promotion::promotion(snapshot, world)),
+        promotion: world.promotion().map(|snapshot| promotion::promotion(snapshot, world, &targets)),
         verification: world.verification().map(|snapshot| promotion::verification(snapshot, world)),
-        freight: freight::facts(world),
+        freight: freight::facts(world, targets),
         queue: promotion::queue(world),
         capabilities: capabilities(world.rules),
         mode: world.rules.mode,
         settings: world.settings.clone(),
         state: world.state.map(str::to_owned),
         truncated: Vec::new(),
-        extra: extra(world),
+        extra,
     };
     context.budgets = budget::left(&context, world.rules, world.incident, world.deliveries);
     cut::to_limits(&mut context);
-    cut::to_size(&mut context, cut::MAX_CONTEXT_BYTES);
+    let max_bytes = world.rules.context_bytes.clamp(Rules::MIN_CONTEXT_BYTES, Rules::MAX_CONTEXT_BYTES);
+    cut::to_size(&mut context, usize::try_from(max_bytes).unwrap_or(usize::MAX));
     context
 }
 
 fn failure(failure: &Failure) -> FailureFacts {
     FailureFacts {
-        id: failure.id.to_string(),
+        id: name(failure.id.as_str()),
         trigger: failure.trigger,
         at_unix_seconds: failure.at,
         summary: redact::shown(&failure.summary, MAX_MESSAGE_BYTES),
@@ -171,17 +181,29 @@ fn failure(failure: &Failure) -> FailureFacts {
 
 /// A failure of a verification is read from the AnalysisRun, every other one from the Promotion's steps.
 fn classification(world: &World<'_>, hints: &[StepHint]) -> Classification {
+    let handled = [world.failure.trigger, world.incident.current.trigger];
     let is_of_verification = world.failure.verification.is_some();
-    match (is_of_verification, world.verification(), world.promotion()) {
+    let by_trigger =
+        |trigger: Trigger| classify::ongoing(trigger, is_of_verification, world.stage, world.promotion());
+    if let Some(read) = handled.into_iter().find_map(by_trigger) {
+        return read;
+    }
+    let read = match (is_of_verification, world.verification(), world.promotion()) {
         (true, Some(verification), _) => classify::verification(verification, world.analysis_run),
         (false, _, Some(promotion)) => classify::promotion(promotion, hints),
         (true, None, _) | (false, _, None) => Classification::unknown(),
-    }
+    };
+    Classification { step: read.step.as_deref().map(short), ..read }
+}
+
+/// A hint as it was heard; only the name of its step was not capped yet.
+fn hint(hint: StepHint) -> StepHint {
+    StepHint { step: short(&hint.step), ..hint }
 }
 
 fn incident(incident: &IncidentState) -> IncidentFacts {
     IncidentFacts {
-        id: incident.name.to_string(),
+        id: name(incident.name.as_str()),
         opened_unix_seconds: incident.opened,
         retries: incident.n_attempts(&ActionKind::Retry),
         rollbacks: incident.n_attempts(&ActionKind::Rollback),
@@ -194,8 +216,8 @@ fn attempt(attempt: &Attempt) -> AttemptFacts {
     AttemptFacts {
         number: attempt.number,
         kind: attempt.kind.clone(),
-        promotion: attempt.promotion.as_ref().map(ToString::to_string),
-        freight: attempt.freight.as_ref().map(ToString::to_string),
+        promotion: attempt.promotion.as_ref().map(|one| name(one.as_str())),
+        freight: attempt.freight.as_ref().map(|one| name(one.as_str())),
         at_unix_seconds: attempt.claimed,
         outcome: attempt.outcome.clone(),
     }
@@ -206,7 +228,7 @@ fn capabilities(rules: &Rules) -> Vec<ActionKind> {
     rules.actions.iter().filter(|kind| kind.is_supported()).cloned().collect()
 }
 
-fn extra(world: &World<'_>) -> Vec<(String, String)> {
+fn extra(world: &World<'_>, classification: &Classification) -> Vec<(String, String)> {
     let root = &world.incident.root;
     let mut extra = Vec::new();
     if root.id != world.failure.id || root.trigger != world.failure.trigger {
@@ -216,6 +238,18 @@ fn extra(world: &World<'_>) -> Vec<(String, String)> {
     if let Some(abort) = &world.failure.user_abort {
         extra.push(fact("user-abort", abort.actor.as_deref().unwrap_or_default()));
     }
+    let own = (&world.project.name, &world.stage.name);
+    for (seconds, in_project, in_cluster) in [
+        (fleet::SHORT_WINDOW_SECONDS, "same-rule-in-project-10m", "same-rule-in-cluster-10m"),
+        (fleet::LONG_WINDOW_SECONDS, "same-rule-in-project-1h", "same-rule-in-cluster-1h"),
+    ] {
+        let signals = world.fleet;
+        let seen = signals.and_then(|all| all.same_rule(&classification.rule, own, world.now, seconds));
+        if let Some(seen) = seen {
+            extra.push(fact(in_project, &seen.in_project.to_string()));
+            extra.push(fact(in_cluster, &seen.in_cluster.to_string()));
+        }
+    }
     extra
 }
 
@@ -224,7 +258,20 @@ fn fact(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), redact::shown(value, MAX_SHORT_BYTES))
 }
 
+/// A list for `extra`: one entry per line, each redacted and capped; `None` when it is empty. How many lines there may
+/// be is [`cut`]'s word.
+fn list(key: &str, entries: impl IntoIterator<Item = String>) -> Option<(String, String)> {
+    let line = |entry: String| short(&entry).split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = entries.into_iter().map(line).filter(|line| !line.is_empty()).collect();
+    (!lines.is_empty()).then(|| (key.to_owned(), lines.join("\n")))
+}
+
 /// A short text, redacted and capped.
 fn short(text: &str) -> String {
     redact::shown(text, MAX_SHORT_BYTES)
+}
+
+/// A name or an id, capped: no API server takes one that this would cut.
+fn name(text: &str) -> String {
+    redact::capped(text, MAX_NAME_BYTES)
 }

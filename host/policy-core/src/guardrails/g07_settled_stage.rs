@@ -5,7 +5,7 @@
 //! facts must be read again. A running verification only postpones: it ends by itself (it blocks Kargo's queue,
 //! `pkg/controller/stages`, v1.11.2). Anchors: GitLab skips a rollback while a deployment runs, so does Cloud Deploy.
 
-use super::Input;
+use super::{Input, unsupported};
 use crate::decision::Action;
 use crate::write::Verdict;
 
@@ -17,7 +17,10 @@ pub fn check(action: &Action, input: &Input<'_>) -> Verdict {
     if !action.operation.kind().is_delivery() {
         return Verdict::Allow;
     }
-    let queued = input.promotions_of_stage().find(|promotion| !promotion.is_terminal());
+    // The one in question is for `unsupported-here`: the facts have not moved, it just has not ended.
+    let own = unsupported::unended(input).map(|promotion| &promotion.name);
+    let mut others = input.promotions_of_stage().filter(|promotion| Some(&promotion.name) != own);
+    let queued = others.find(|promotion| !promotion.is_terminal());
     if let Some(promotion) = queued {
         return Verdict::Refuse {
             because: format!("the Stage is not settled: Promotion `{}` has not ended", promotion.name),

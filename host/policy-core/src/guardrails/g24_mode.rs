@@ -16,7 +16,10 @@ pub fn check(action: &Action, input: &Input<'_>) -> Verdict {
     match input.rules.mode {
         Mode::Enforce => Verdict::Allow,
         Mode::Suggest | Mode::Observe if kind.writes_to_kargo() => Verdict::Refuse {
-            because: format!("mode {} writes nothing to Kargo", mode_text(input.rules.mode)),
+            because: match &input.rules.held_back {
+                Some(why) => format!("only observed, because {why}"),
+                None => format!("mode {} writes nothing to Kargo", mode_text(input.rules.mode)),
+            },
         },
         Mode::Observe if is_message => {
             Verdict::Refuse { because: "mode Observe sends no messages".to_owned() }

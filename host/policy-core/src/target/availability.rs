@@ -83,6 +83,7 @@ pub fn effective_holds(stage: &StageSnapshot, promotions: &[PromotionSnapshot]) 
                 freight: promotion.freight.clone(),
                 promotion: Some(promotion.name.clone()),
                 actor: promotion.actor.clone(),
+                created: promotion.created,
             };
             holds.insert(origin.clone(), hold);
         }

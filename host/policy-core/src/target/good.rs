@@ -20,7 +20,8 @@ use crate::time::Timestamp;
 /// Why a combination of the Stage's own history is the target.
 const BY_HISTORY: &str = "newest combination whose own verification was Successful";
 /// Why a remembered combination is the target.
-const BY_MEMORY: &str = "last good combination that is remembered, older than the Stage's history";
+const BY_MEMORY: &str =
+    "last good combination that is remembered, verified before the Stage's history begins";
 
 /// Which way back is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,7 @@ pub struct Question<'a> {
 /// anything that is wrong with what the Stage holds, only older combinations may (failure-strategies.md 0.8).
 pub fn last_good(question: &Question<'_>) -> Vec<RollbackTarget> {
     let Question { failure, failing, stage, promotions, remembered, .. } = *question;
-    let search = Search { stage, promotions, failing, blamed: blamed(failure, stage) };
+    let search = Search { stage, promotions, failing, remembered, blamed: blamed(failure, stage) };
     let origins = stage.requests.iter().map(|request| &request.origin);
     match (search.run(), remembered.filter(|good| search.is_open_to(good))) {
         (Found::Good(collection), _) => {
@@ -60,12 +61,14 @@ pub fn last_good(question: &Question<'_>) -> Vec<RollbackTarget> {
     }
 }
 
-/// The newest combination of the Stage's history that is good, whatever failed.
+/// The newest combination of the Stage's history that is good, whatever failed. What is `remembered` as good needs no
+/// Promotions to prove it: they may be deleted.
 pub fn newest_good<'a>(
     stage: &'a StageSnapshot,
     promotions: &'a [PromotionSnapshot],
+    remembered: Option<&'a GoodCombination>,
 ) -> Option<&'a CollectionSnapshot> {
-    match (Search { stage, promotions, failing: None, blamed: None }).run() {
+    match (Search { stage, promotions, failing: None, remembered, blamed: None }).run() {
         Found::Good(collection) => Some(collection),
         Found::None(_) => None,
     }
@@ -73,8 +76,15 @@ pub fn newest_good<'a>(
 
 /// The verification that makes a combination a good one.
 pub fn proof(stage: &StageSnapshot, collection: &CollectionSnapshot) -> Option<VerificationId> {
-    let search = Search { stage, promotions: &[], failing: None, blamed: None };
+    let search = Search { stage, promotions: &[], failing: None, remembered: None, blamed: None };
     search.own_verification(collection).map(|verification| verification.id.clone())
+}
+
+/// Whether the Stage's history speaks against a combination that was good: its newest own verification did not end
+/// well, or a result that Kargo reused for it. An entry without either says nothing, and neither does a good one.
+pub fn is_refuted(stage: &StageSnapshot, items: &BTreeMap<Origin, FreightName>) -> bool {
+    let search = Search { stage, promotions: &[], failing: None, remembered: None, blamed: None };
+    search.refutes(items)
 }
 
 /// The combination that the failure is about, if it is about what the Stage holds.
@@ -113,6 +123,7 @@ struct Search<'a> {
     stage: &'a StageSnapshot,
     promotions: &'a [PromotionSnapshot],
     failing: Option<&'a FreightName>,
+    remembered: Option<&'a GoodCombination>,
     blamed: Option<&'a CollectionSnapshot>,
 }
 
@@ -160,13 +171,24 @@ impl<'a> Search<'a> {
         Some(Some(format!("{names}: no Succeeded Promotion of {unproven} to this Stage is known")))
     }
 
-    /// Whether a remembered combination may be the way back: the history does not judge it, and it holds nothing of
-    /// what failed.
+    /// Whether a remembered combination may be the way back: it is not what the failure is about, holds nothing of what
+    /// failed, and the history does not speak against it.
     fn is_open_to(&self, good: &GoodCombination) -> bool {
-        let is_judged = self.stage.history.iter().any(|collection| collection.items == good.items);
+        let is_blamed = self.blamed.is_some_and(|blamed| blamed.items == good.items);
         let has_failed =
             self.failing.is_some_and(|failing| good.items.values().any(|freight| freight == failing));
-        !is_judged && !has_failed
+        !is_blamed && !has_failed && !self.refutes(&good.items)
+    }
+
+    fn refutes(&self, items: &BTreeMap<Origin, FreightName>) -> bool {
+        let mut entries =
+            self.stage.history.iter().filter(|collection| collection.items == *items).peekable();
+        let Some(newest) = entries.peek() else { return false };
+        if let Some(own) = self.own_verification(newest) {
+            return own.phase != Some(VerificationPhase::Successful);
+        }
+        let mut attempts = entries.flat_map(|collection| &collection.verifications);
+        attempts.next().is_some_and(|reused| reused.phase != Some(VerificationPhase::Successful))
     }
 
     /// The newest verification of this combination that is not a reused result, over all of its entries.
@@ -199,7 +221,8 @@ impl<'a> Search<'a> {
     /// verified (capture `i/inheritance-from-failed`).
     fn unproven<'c>(&self, collection: &'c CollectionSnapshot) -> Option<&'c FreightName> {
         let is_single = self.stage.requests.len() <= 1 && collection.items.len() <= 1;
-        if is_single {
+        let was_proven = self.remembered.is_some_and(|good| good.items == collection.items);
+        if is_single || was_proven {
             return None;
         }
         let has_own = |freight: &&FreightName| {

@@ -85,8 +85,8 @@ fn decision(table: &mut Table, policy: &Policy, size: &Size) -> Outcome<()> {
     table.row("decision, p50", "µs", sandbox.p50, size.decision.p50);
     table.row("decision, p99", "µs", sandbox.p99, size.decision.p99);
     table.row("native function and deep clone, p50", "µs", native.p50, size.native);
-    table.row("decision / native, p50", "", sandbox.p50 / native.p50, size.decision.p50 / size.native);
-    table.row("decision / native, p99 to p50", "", sandbox.p99 / native.p50, size.decision.p99 / size.native);
+    table.row("decision p50 / native p50", "", sandbox.p50 / native.p50, size.decision.p50 / size.native);
+    table.row("decision p99 / native p50", "", sandbox.p99 / native.p50, size.decision.p99 / size.native);
     let [one, two] = throughput(|| drop(black_box(policy.decide(&context, None))));
     table.row_of_more("two workers / one", two / one, 1.9);
     table.note("decisions per second, one worker", one);

@@ -6,16 +6,11 @@
 use policy_core::chain::{End, Run, Said, Word};
 use policy_core::context::{Context, Mode};
 use policy_core::decision::{Action, ActionKind, Decision};
-use policy_core::failure::Failure;
 use policy_core::guardrails::{self, Input, Seen};
-use policy_core::incident::IncidentState;
 use policy_core::plan::Planned;
 use policy_core::rules::Rules;
-use policy_core::settings::Settings;
 use policy_core::settle::{self, Settled};
-use policy_core::snapshot::{ProjectSnapshot, StageSnapshot};
-use policy_core::time::Timestamp;
-use policy_core::{assemble, detect, explain, plan, settings};
+use policy_core::{detect, explain, plan, settings};
 use policy_source::Module;
 use serde_json::Value;
 
@@ -26,12 +21,10 @@ use crate::modules::{Loaded, Modules};
 use crate::objects::Objects;
 use crate::output::Answered;
 use crate::printer::Printer;
+use crate::scene::Scene;
 
 /// The chain that every capture is put to.
 const CHAIN: &[&str] = &["retry-transient", "rollback-last-verified", "notify"];
-
-/// How long after the failure the policies are asked: Kargo has recorded it by then (kargo-live.md 1: at most 213 ms).
-const SECONDS_LATER: u32 = 5;
 
 struct Capture {
     title: &'static str,
@@ -96,17 +89,6 @@ fn rules() -> Rules {
     rules
 }
 
-/// Everything around one failure.
-struct Scene<'a> {
-    objects: &'a Objects,
-    project: ProjectSnapshot,
-    stage: &'a StageSnapshot,
-    failure: Failure,
-    incident: IncidentState,
-    rules: Rules,
-    now: Timestamp,
-}
-
 fn scene(objects: &Objects) -> Result<Scene<'_>, CannotRun> {
     let broken =
         |what: &str| CannotRun::new(format!("a built-in capture has no {what}"), "please report this");
@@ -114,69 +96,32 @@ fn scene(objects: &Objects) -> Result<Scene<'_>, CannotRun> {
     let of_promotions = objects.promotions.iter().filter_map(detect::promotion);
     let failures = of_promotions.chain(detect::verification(stage, &objects.promotions));
     let failure = failures.max_by_key(|failure| failure.at).ok_or_else(|| broken("failure"))?;
-    let now = failure.at.plus(SECONDS_LATER);
-    Ok(Scene {
-        objects,
-        project: objects.project(&stage.project),
-        stage,
-        incident: IncidentState::open("demo".into(), failure.clone(), now),
-        failure,
-        rules: rules(),
-        now,
-    })
+    Ok(Scene { rules: rules(), ..Scene::of(objects, stage, failure, None, None) })
 }
 
-impl Scene<'_> {
-    fn context(&self, settings: &Settings) -> Context {
-        let run = self.failure.verification.as_ref().and_then(|id| {
-            let attempts = self.stage.history.iter().flat_map(|collection| &collection.verifications);
-            let name = attempts
-                .filter(|attempt| attempt.id == *id)
-                .find_map(|attempt| attempt.analysis_run.clone())?;
-            self.objects.analysis_runs.iter().find(|run| run.name == name)
-        });
-        assemble::context(&assemble::World {
-            now: self.now,
-            seed: [1, 2, 3, 4],
-            failure: &self.failure,
-            project: &self.project,
-            stage: self.stage,
-            promotions: &self.objects.promotions,
-            freight: &self.objects.freight,
-            remembered: None,
-            analysis_run: run,
-            incident: &self.incident,
-            rules: &self.rules,
-            settings,
-            state: None,
+fn planned(scene: &Scene<'_>, context: &Context, run: &Run) -> Planned {
+    let seen = Seen::of(scene.stage);
+    plan::of_chain(
+        run,
+        CHAIN,
+        &Input {
+            now: scene.now,
+            context,
+            incident: &scene.incident,
+            rules: &scene.rules,
+            project: &scene.project,
+            stage: scene.stage,
+            seen: &seen,
+            promotions: &scene.objects.promotions,
+            freight: &scene.objects.freight,
             deliveries: &[],
-        })
-    }
-
-    fn planned(&self, context: &Context, run: &Run) -> Planned {
-        let seen = Seen::of(self.stage);
-        plan::of_chain(
-            run,
-            CHAIN,
-            &Input {
-                now: self.now,
-                context,
-                incident: &self.incident,
-                rules: &self.rules,
-                project: &self.project,
-                stage: self.stage,
-                seen: &seen,
-                promotions: &self.objects.promotions,
-                freight: &self.objects.freight,
-                deliveries: &[],
-                stopped: false,
-                enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(
-                    &self.project,
-                    self.stage,
-                ),
-            },
-        )
-    }
+            stopped: false,
+            enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(
+                &scene.project,
+                scene.stage,
+            ),
+        },
+    )
 }
 
 fn play(objects: &Objects, chain: &[Loaded], layout: &mut Layout) -> Result<(), CannotRun> {
@@ -196,7 +141,7 @@ fn play(objects: &Objects, chain: &[Loaded], layout: &mut Layout) -> Result<(), 
     let said: Vec<_> = said.collect();
     layout.list("policies", words(&said));
     let run = Run { said: said.into_iter().map(|(_, said)| said).collect(), end: decided.end };
-    let planned = scene.planned(&context, &run);
+    let planned = planned(&scene, &context, &run);
     if let End::Decided(decision) = &run.end {
         let pairs = decision.actions.iter().zip(&planned.verdicts);
         layout.list("guardrails", pairs.map(|(action, verdict)| explain::action(action, verdict, scene.now)));

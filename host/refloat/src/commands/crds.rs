@@ -19,6 +19,7 @@ pub(crate) fn install(args: &InstallArgs, printer: &mut Printer) -> Ended {
     check_name("namespace", &args.namespace)?;
     check_name("account", &args.project_account)?;
     let image = args.image.clone().unwrap_or_else(|| Install::default().image);
+    check_image(&image)?;
     let install = Install { namespace: args.namespace.clone(), image, account: args.project_account.clone() };
     printer.answer(&policy_api::install::yaml(&install));
     Ok(Exit::AsExpected)
@@ -36,6 +37,18 @@ pub(crate) fn enable(args: &EnableArgs, printer: &mut Printer) -> Ended {
         account: args.project_account.clone(),
     }));
     Ok(Exit::AsExpected)
+}
+
+/// What no registry could resolve is refused here; the rest of the grammar is the kubelet's business.
+fn check_image(image: &str) -> Result<(), CannotRun> {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "./:@_-".contains(c);
+    if image.starts_with(|c: char| c.is_ascii_alphanumeric()) && image.chars().all(is_inner) {
+        return Ok(());
+    }
+    Err(CannotRun::new(
+        format!("`{image}` cannot be the controller's image"),
+        "write it as `REGISTRY/REPOSITORY:TAG`",
+    ))
 }
 
 /// Kubernetes' rule for names of objects (RFC 1123): a wrong one would be refused by the API server much later.

@@ -10,12 +10,15 @@ mod controller;
 mod crds;
 mod decide;
 mod demo;
+mod explain;
+mod explain_incident;
 mod inspect;
+mod record;
 mod replay;
 mod simulate;
 
 use policy_core::decision::Action;
-use policy_core::explain;
+use policy_core::explain as say;
 use policy_core::failure::StepHint;
 use policy_core::guest_fault::GuestFaultKind;
 use policy_core::settings::Problem;
@@ -34,6 +37,8 @@ pub(crate) fn run(command: Command, printer: &mut Printer) -> Ended {
         Command::Inspect(args) => inspect::run(&args, printer),
         Command::Replay(args) => replay::run(&args, printer),
         Command::Classify(args) => classify::run(&args, printer),
+        Command::Record(args) => record::run(&args, printer),
+        Command::Explain(args) => explain::run(&args, printer),
         Command::Crds(_) => crds::crds(printer),
         Command::Install(args) => crds::install(&args, printer),
         Command::Enable(args) => crds::enable(&args, printer),
@@ -46,19 +51,19 @@ pub(crate) fn run(command: Command, printer: &mut Printer) -> Ended {
 /// What a step says about its own failure, in one line.
 fn hint(hint: &StepHint) -> String {
     let mut parts = Vec::new();
-    parts.extend(hint.class.map(|class| format!("class {}", explain::word(&class))));
-    parts.extend(hint.retry.map(|retry| format!("retry {}", explain::word(&retry))));
+    parts.extend(hint.class.map(|class| format!("class {}", say::word(&class))));
+    parts.extend(hint.retry.map(|retry| format!("retry {}", say::word(&retry))));
     parts.extend(hint.retry_after_seconds.map(|seconds| format!("not before {}", format_duration(seconds))));
     parts.extend(hint.max_attempts.map(|n| format!("at most {n} attempts")));
-    parts.extend(hint.reason.as_ref().map(|reason| explain::line(reason)));
+    parts.extend(hint.reason.as_ref().map(|reason| say::line(reason)));
     format!("step `{}` says by {}: {}", hint.step, hint.channel, parts.join(", "))
 }
 
 /// What a policy wants, and its reason.
 fn action(action: &Action) -> String {
-    match explain::line(&action.reason).as_str() {
-        "" => explain::operation(&action.operation),
-        reason => format!("{}, because: {reason}", explain::operation(&action.operation)),
+    match say::line(&action.reason).as_str() {
+        "" => say::operation(&action.operation),
+        reason => format!("{}, because: {reason}", say::operation(&action.operation)),
     }
 }
 

@@ -50,6 +50,9 @@ fn of_moment(scenario: &Scenario, n: usize, moment: &Moment) -> Vec<Problem> {
         problems
             .extend(stage.and_then(|stage| scenario.unknown_stage(&format!("{path}.{act}.stage"), stage)));
     }
+    for (i, stage) in moment.hangs.iter().flatten().enumerate() {
+        problems.extend(scenario.unknown_stage(&format!("{path}.hangs[{i}]"), stage));
+    }
     if let Some(script) = &moment.script {
         problems.extend(script::problems(scenario, script, &format!("{path}.script")));
     }

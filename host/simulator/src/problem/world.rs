@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use kargo_model::ControlPlane;
+
 use super::Problem;
 use crate::scenario::{Scenario, StageSpec};
 
@@ -17,6 +19,10 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
     if world.warehouses.is_empty() {
         let help = "leave `warehouses` out for one that is called `web`";
         problems.push(Problem::new("world.warehouses", "there is no Warehouse", help));
+    }
+    if let Some(Err(error)) = world.control_plane.as_deref().map(ControlPlane::matching) {
+        let help = "write a regular expression, such as `^system:serviceaccount:kargo:`";
+        problems.push(Problem::new("world.controlPlane", one_line(&error), help));
     }
     let stages = world.stages.iter().enumerate();
     problems
@@ -38,6 +44,12 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         problems.push(Problem::new("replicas", message, "give 1 to 5"));
     }
     problems
+}
+
+/// An error of several lines, of which the last says what is wrong.
+fn one_line(error: &impl ToString) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim().to_owned()
 }
 
 /// Those that have the name of an earlier one.

@@ -14,8 +14,8 @@ use super::{
     ConvertError, Identity, MAX_OUTPUT_BYTES, Reading, annotation, created, identity, is_ignored, origin,
     some, time,
 };
-use crate::kargo::digest::TemplateDigest;
-use crate::kargo::{Promotion, PromotionStatus, StepResult, keys};
+use crate::kargo::digest::{self, TemplateDigest};
+use crate::kargo::{GoDuration, Promotion, PromotionStatus, StepResult, keys};
 
 /// Converts a Promotion.
 ///
@@ -53,6 +53,8 @@ pub fn promotion(promotion: &Promotion, reading: &Reading<'_>) -> Result<Promoti
         collection: collection(&status),
         steps: steps(promotion, &status, reading),
         template_hash: Some(template_hash(promotion)),
+        vars: digest::of_vars(&promotion.spec.vars),
+        restarted: has_restarted(promotion, &status),
         project: ProjectName::new(namespace),
     })
 }
@@ -128,6 +130,9 @@ fn steps(promotion: &Promotion, status: &PromotionStatus, reading: &Reading<'_>)
         let mut snapshot = step_snapshot(&alias, result, status, reading);
         snapshot.kind.clone_from(&step.uses);
         snapshot.continue_on_error |= step.continue_on_error;
+        snapshot.error_threshold = step.retry.error_threshold;
+        snapshot.timeout_seconds = step.retry.timeout.map(GoDuration::seconds_required);
+        snapshot.digest = Some(digest::short(&step.digest));
         steps.push(snapshot);
     }
     steps.extend(results.iter().map(|result| step_snapshot(&result.alias, Some(result), status, reading)));
@@ -157,7 +162,20 @@ fn step_snapshot(
         started: result.started_at.map(time),
         finished: result.finished_at.map(time),
         output: output(alias, status, reading),
+        error_threshold: None,
+        timeout_seconds: None,
+        digest: None,
     }
+}
+
+/// Whether there is an output of a step that has not begun: Kargo keeps outputs when it begins anew, and nothing else.
+/// Once every step has begun again there is no trace left.
+fn has_restarted(promotion: &Promotion, status: &PromotionStatus) -> bool {
+    let has_begun = |alias: &str| status.step_execution_metadata.iter().any(|result| result.alias == alias);
+    let mut aliases =
+        promotion.spec.steps.iter().enumerate().map(|(index, step)| default_alias(&step.alias, index));
+    let state = status.state.as_ref();
+    aliases.any(|alias| state.is_some_and(|state| state.contains_key(&alias)) && !has_begun(&alias))
 }
 
 /// The output of one step as JSON text, when it may be captured and is not larger than the contract allows. Of every

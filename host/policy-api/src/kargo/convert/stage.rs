@@ -4,18 +4,23 @@
 
 use policy_core::context::Health;
 use policy_core::name::{FreightName, Origin, ProjectName, PromotionName, StageName, VerificationId};
+use policy_core::redact;
 use policy_core::snapshot::{
-    CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot, VerificationPhase,
-    VerificationSnapshot,
+    CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot, TemplateStepSnapshot,
+    VerificationPhase, VerificationSnapshot, WindowSnapshot,
 };
 
 use super::promotion::{default_alias, phase};
 use super::{ConvertError, Identity, annotation, identity, is_ignored, origin, some, time};
-use crate::kargo::digest::TemplateDigest;
+use crate::kargo::digest::{self, TemplateDigest};
 use crate::kargo::stage::{
-    Collection, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
+    Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
+    WindowText,
 };
 use crate::kargo::{Stage, keys};
+
+/// Longest text of Kargo's that is kept of a Stage, in bytes.
+const MAX_TEXT: usize = 512;
 
 /// Converts a Stage.
 ///
@@ -41,12 +46,19 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
             .is_some_and(|template| !template.spec.steps.is_empty()),
         verifies: stage.spec.verification.is_some(),
         template_hash: template_hash(stage),
+        template: template(stage),
+        vars: vars(stage),
+        window: status.promotion_window_status.as_ref().map(window),
         health: health(&object, status)?,
         current_promotion: status.current_promotion.as_ref().and_then(|current| named(&current.name)),
         last_promotion: last_promotion(&object, status.last_promotion.as_ref())?,
         history: history.map(|(at, entry)| collection(&object, at, entry)).collect::<Result<_, _>>()?,
         holds: holds(status),
         reverify: annotation(&stage.metadata, keys::REVERIFY).map(str::to_owned),
+        refresh: annotation(&stage.metadata, keys::REFRESH).map(str::to_owned),
+        handled_refresh: some(&status.last_handled_refresh),
+        health_issue: health_issue(status),
+        reconcile_error: reconcile_error(status),
         ignored: is_ignored(&stage.metadata),
         deleting: stage.metadata.deletion_timestamp.is_some(),
     })
@@ -59,6 +71,11 @@ fn request(request: &RequestText) -> Option<FreightRequest> {
         stages: request.sources.stages.iter().map(|stage| StageName::from(stage.as_str())).collect(),
         all_stages: request.sources.availability_strategy == "All",
         soak_seconds: request.sources.required_soak_time.unwrap_or_default().seconds_required(),
+        follows_upstream: request
+            .sources
+            .auto_promotion_options
+            .as_ref()
+            .is_some_and(|options| options.selection_policy == "MatchUpstream"),
     })
 }
 
@@ -70,14 +87,47 @@ fn template_hash(stage: &Stage) -> Option<String> {
     for (index, step) in template.spec.steps.iter().enumerate() {
         match step {
             TemplateStep::Runner(step) => digest.step(&default_alias(&step.alias, index), &step.digest),
-            TemplateStep::Task => return None,
+            TemplateStep::Task { .. } => return None,
         }
     }
-    // A Promotion's vars are the Stage's followed by the template's (kargo-api.md 1.6).
     for var in stage.spec.vars.iter().chain(&template.spec.vars) {
         digest.var(var);
     }
     Some(digest.finish())
+}
+
+fn template(stage: &Stage) -> Vec<TemplateStepSnapshot> {
+    let steps = stage.spec.promotion_template.iter().flat_map(|template| &template.spec.steps).enumerate();
+    let piece = |(index, step): (usize, &TemplateStep)| match step {
+        TemplateStep::Runner(step) => TemplateStepSnapshot {
+            alias: default_alias(&step.alias, index),
+            kind: step.uses.clone(),
+            task: None,
+            digest: Some(digest::short(&step.digest)),
+        },
+        // Kargo's own default for a task (`pkg/api/promotion.go`, v1.11.2).
+        TemplateStep::Task { alias, name } => TemplateStepSnapshot {
+            alias: if alias.is_empty() { format!("task-{}", index + 1) } else { alias.clone() },
+            kind: String::new(),
+            task: Some(name.clone()),
+            digest: None,
+        },
+    };
+    steps.map(piece).collect()
+}
+
+/// A Promotion's vars are the Stage's followed by the template's (kargo-api.md 1.6).
+fn vars(stage: &Stage) -> std::collections::BTreeMap<String, String> {
+    let template = stage.spec.promotion_template.iter().flat_map(|template| &template.spec.vars);
+    digest::of_vars(stage.spec.vars.iter().chain(template))
+}
+
+fn window(window: &WindowText) -> WindowSnapshot {
+    WindowSnapshot {
+        closed: window.closed,
+        reason: window.reason.clone(),
+        next_open: window.next_open.map(time),
+    }
 }
 
 fn health(object: &str, status: &StageStatus) -> Result<Option<Health>, ConvertError> {
@@ -94,6 +144,21 @@ fn health(object: &str, status: &StageStatus) -> Result<Option<Health>, ConvertE
             return Err(ConvertError::UnknownWord { object: object.to_owned(), path, word: word.to_owned() });
         }
     }))
+}
+
+/// What the first health check that is not content says. Redacted before it is cut: half a token is no token to
+/// anybody who looks for tokens.
+fn health_issue(status: &StageStatus) -> Option<String> {
+    let issue = status.health.as_ref()?.issues.iter().find(|issue| !issue.is_empty())?;
+    Some(redact::shown(issue, MAX_TEXT))
+}
+
+/// Why the last reconcile ended (`regular_stages.go:2303-2325`).
+fn reconcile_error(status: &StageStatus) -> Option<String> {
+    let is_error =
+        |condition: &&ConditionText| condition.kind == "Ready" && condition.reason == "ReconcileError";
+    let error = status.conditions.iter().find(is_error)?;
+    Some(redact::shown(&error.message, MAX_TEXT))
 }
 
 fn last_promotion(
@@ -170,6 +235,7 @@ fn holds(status: &StageStatus) -> Vec<HoldSnapshot> {
             freight: FreightName::from(hold.freight_name.as_str()),
             promotion: named(&hold.promotion_name),
             actor: some(&hold.actor),
+            created: hold.created_at.map(time),
         })
         .collect()
 }

@@ -1,0 +1,247 @@
+//! Which failures of a Stage want an Incident, and when the Stage has to be looked at next.
+//!
+//! In: the stores for a cheap look, or a scene that was read live. Out: what one look finds, what of it is news, and who
+//! answers for it already. What ends badly always wants an Incident; what goes on for too long wants one if a policy
+//! asks for it, or if the host can help by itself. Everything else is counted once and left alone.
+
+use policy_api::crd::Incident;
+use policy_core::context::{ActorKind, Mode};
+use policy_core::detect::{self, Found, Run, Sight};
+use policy_core::failure::{Failure, Trigger};
+use policy_core::incident::{Attempt, Resolution};
+use policy_core::name::PromotionName;
+use policy_core::target;
+use policy_core::time::Timestamp;
+
+use crate::case::{Case, Ending};
+use crate::host::Host;
+use crate::metrics::in_project;
+use crate::policies::Ruling;
+use crate::queue::StageKey;
+use crate::scene::Scene;
+use crate::stage_records;
+use crate::visit::VisitError;
+
+/// What a look at the stores says.
+pub struct Attention {
+    /// Whether there is something to do now.
+    pub now: bool,
+    /// When there may be, if nothing else happens.
+    pub look_again: Option<Timestamp>,
+}
+
+/// Whether the stores show anything to do, so that quiet Stages cost no request.
+pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
+    let Some(found) = in_stores(host, key, ruling) else { return Attention { now: true, look_again: None } };
+    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
+    let is_news = wanted(host, key, ruling, &found).any(|failure| {
+        let is_left_alone = failure.at < oldest && host.memory.leaves_alone(&failure.id);
+        !is_left_alone && !is_known(host, key, failure)
+    });
+    let may_be_stuck = found.wants_run && may_refresh_or_ask(ruling);
+    Attention { now: is_news || may_be_stuck, look_again: found.look_again }
+}
+
+fn may_refresh_or_ask(ruling: &Ruling) -> bool {
+    ruling.rules.mode == Mode::Enforce || ruling.asks(Trigger::VerificationStuck)
+}
+
+/// One look at a Stage as the stores have it; `None` when they do not.
+fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<Found> {
+    let project = host.stores.project(&key.project)?;
+    let (stage, promotions) = host.stores.with(|known| {
+        let promotions = known.promotions.get(key).map(|all| all.values().cloned().collect::<Vec<_>>());
+        (known.stages.get(key).cloned(), promotions.unwrap_or_default())
+    });
+    let stage = stage?;
+    let memory = stage_records::remembered(host, key, &stage);
+    // Freight says only what auto-promotion would take, and there is much of it.
+    let is_automatic = target::auto_promotion(&project, &stage);
+    let freight = if is_automatic { host.stores.freight(&key.project) } else { Vec::new() };
+    Some(detect::look(&Sight {
+        now: host.clock.now(),
+        deadlines: &ruling.rules.deadlines,
+        project: &project,
+        stage: &stage,
+        promotions: &promotions,
+        freight: &freight,
+        memory: &memory,
+        run: Run::NotRead,
+    }))
+}
+
+/// One look at a scene.
+pub fn in_scene(host: &Host, ruling: &Ruling, scene: &Scene) -> Found {
+    detect::look(&Sight {
+        now: host.clock.now(),
+        deadlines: &ruling.rules.deadlines,
+        project: &scene.project,
+        stage: &scene.stage,
+        promotions: &scene.promotions,
+        freight: &scene.freight,
+        memory: &scene.memory,
+        run: scene.run.as_ref().map_or(Run::NotRead, |run| Run::Read(run.as_ref())),
+    })
+}
+
+/// Failures that want an Incident under this ruling.
+fn wanted<'a>(
+    host: &'a Host,
+    key: &'a StageKey,
+    ruling: &'a Ruling,
+    found: &'a Found,
+) -> impl Iterator<Item = &'a Failure> {
+    found.failures.iter().filter(move |failure| {
+        let can_help = ruling.rules.mode == Mode::Enforce && found.refresh.contains(&failure.id);
+        let is_wanted = detect::is_an_end(failure.trigger) || can_help || ruling.asks(failure.trigger);
+        if !is_wanted && host.memory.leave_alone(&failure.id) {
+            host.metrics.ignored.get_or_create(&in_project(&key.project, "no-policy-asks")).inc();
+            tracing::info!(stage = %key, failure = %failure.summary, "left alone: no policy asks for it");
+        }
+        is_wanted
+    })
+}
+
+/// What is old was counted or explained by now, and needs no look at every change of the Stage.
+pub fn leave_old_ones_alone(host: &Host, ruling: &Ruling, found: &Found) {
+    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
+    for failure in found.failures.iter().filter(|failure| failure.at < oldest) {
+        host.memory.leave_alone(&failure.id);
+    }
+}
+
+/// Failures that have no incident: not those of an incident's own attempts, which belong to it.
+pub fn new(host: &Host, key: &StageKey, ruling: &Ruling, scene: &Scene, found: &Found) -> Vec<Failure> {
+    let mut new: Vec<_> = wanted(host, key, ruling, found)
+        .filter(|failure| !is_known(host, key, failure) && !belongs_to_attempt(host, key, scene, failure))
+        .cloned()
+        .collect();
+    new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
+    new
+}
+
+/// Whether an Incident of this failure exists, or another one has dealt with it on its way.
+fn is_known(host: &Host, key: &StageKey, failure: &Failure) -> bool {
+    let name = policy_api::names::incident_name(&key.stage, &failure.id);
+    host.stores.with(|known| {
+        let all = known.incidents.get(key);
+        all.is_some_and(|all| {
+            all.contains_key(name.as_str()) || all.values().any(|one| has_handled(one, failure))
+        })
+    })
+}
+
+/// Whether an incident, open or closed, has dealt with this failure on its way: that of an attempt's verification.
+fn has_handled(incident: &Incident, failure: &Failure) -> bool {
+    let id = failure.id.as_str();
+    incident.status.as_ref().is_some_and(|status| {
+        status.decided.as_deref() == Some(id)
+            || status.current.as_ref().is_some_and(|current| current.id == id)
+    })
+}
+
+/// A Promotion of ours, and what its labels say.
+struct Asked<'a> {
+    promotion: &'a PromotionName,
+    incident: &'a str,
+    attempt: &'a str,
+}
+
+/// The Promotion of this failure and the Incident that asked for it. The label alone proves nothing: whoever may create
+/// Promotions may write it, and must not hide a failure with it.
+fn asked_for_by<'a>(scene: &'a Scene, failure: &Failure) -> Option<Asked<'a>> {
+    let name = failure.promotion.as_ref()?;
+    let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name)?;
+    let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
+    let attempt = promotion.labels.get(policy_api::names::ATTEMPT).map(String::as_str).unwrap_or_default();
+    let is_ours = promotion.actor_kind == ActorKind::Refloat;
+    is_ours.then_some(Asked { promotion: &promotion.name, incident, attempt })
+}
+
+/// Whether the failure is one of an Incident's own attempts. A Promotion that its Incident answers for opens no other one
+/// by its own failure; what comes of it later may, once the incident is over.
+fn belongs_to_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
+    let Some(asked) = asked_for_by(scene, failure) else { return false };
+    host.stores.with(|known| {
+        let incident = known.incidents.get(key).and_then(|all| all.get(asked.incident));
+        let status = incident.and_then(|incident| incident.status.as_ref());
+        let is_open = incident.is_some() && status.is_none_or(|status| status.closed.is_none());
+        let mut attempts = status.into_iter().flat_map(|status| &status.attempts);
+        let is_attempt = attempts.any(|attempt| {
+            attempt.promotion.as_deref() == Some(asked.promotion.as_str())
+                || attempt.attempt_id == asked.attempt
+        });
+        is_open || (is_attempt && is_of_promotion(failure))
+    })
+}
+
+/// Whether it is the Promotion itself that failed, and not what it left behind: a verification, a sick Stage, a hold.
+fn is_of_promotion(failure: &Failure) -> bool {
+    let is_own = match failure.trigger {
+        Trigger::PromotionFailed
+        | Trigger::PromotionErrored
+        | Trigger::PromotionAborted
+        | Trigger::PromotionStalled
+        | Trigger::PromotionPendingStuck
+        | Trigger::PromotionDenied
+        | Trigger::PromotionNotRecorded
+        | Trigger::StepFailedTolerated
+        | Trigger::RollbackFailed => true,
+        Trigger::VerificationFailed
+        | Trigger::VerificationError
+        | Trigger::VerificationInconclusive
+        | Trigger::VerificationAborted
+        | Trigger::VerificationStuck
+        | Trigger::VerificationMissing
+        | Trigger::StageUnhealthy
+        | Trigger::StageHealthUnknown
+        | Trigger::AutoPromotionBlocked
+        | Trigger::ExternalAlert
+        | Trigger::Timer
+        | Trigger::ActionResult
+        | Trigger::ApprovalResolved
+        | Trigger::ApprovalExpired
+        | Trigger::Manual => false,
+    };
+    is_own && failure.verification.is_none()
+}
+
+/// Who answers for a failure that the stores show no Incident of.
+pub enum Answerable {
+    /// Nobody yet: it opens an Incident.
+    Nobody,
+    /// An Incident whose newest state the stores lack.
+    Somebody,
+    /// No Incident, although our own Promotion names one. That is told and nothing else: to go on would give an Incident
+    /// that was deleted a new budget.
+    Lost(Ending),
+}
+
+/// Who answers for `failure`, by a live look at the Incident that its Promotion names.
+///
+/// # Errors
+/// When that Incident cannot be read.
+pub async fn answerable(
+    host: &Host,
+    key: &StageKey,
+    scene: &Scene,
+    failure: &Failure,
+) -> Result<Answerable, VisitError> {
+    let asked = asked_for_by(scene, failure).filter(|_| is_of_promotion(failure));
+    let Some(Asked { promotion, incident, attempt }) = asked else { return Ok(Answerable::Nobody) };
+    let case = Case::load(host, key, incident).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    let answers = |case: &Case| {
+        let mut attempts = case.state.attempts.iter();
+        let is_it = |one: &Attempt| {
+            one.promotion.as_ref() == Some(promotion)
+                || policy_api::names::attempt_id(case.name(), one.number) == attempt
+        };
+        case.state.closed.is_none() || attempts.any(is_it)
+    };
+    if case.is_some_and(|case| answers(&case)) {
+        return Ok(Answerable::Somebody);
+    }
+    let message =
+        format!("no attempt of Incident `{incident}` is Promotion `{promotion}`, which carries its name");
+    Ok(Answerable::Lost(Ending::new(Resolution::HandedOff, "Unclaimed", message)))
+}

@@ -1,0 +1,137 @@
+//! Reads what belongs to one Stage from a cluster.
+//!
+//! In: credentials, a Project, a Stage. Out: objects. Only `get` and `list`; nothing is ever written. What the account may
+//! not read, or what is not installed, is left out and named, but for Stage, Promotions and Freight: without them there
+//! is nothing to say.
+
+use std::path::Path;
+
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use serde_json::Value;
+
+use crate::exit::CannotRun;
+use crate::objects::Objects;
+
+const KARGO: &str = "kargo.akuity.io";
+const OURS: &str = "refloat.dev";
+
+/// A cluster, and the Project that is looked at.
+pub(crate) struct Cluster {
+    client: Client,
+    project: String,
+}
+
+impl Cluster {
+    /// The cluster of a kubeconfig and one of its contexts; what is not given is as for `kubectl`.
+    pub(crate) async fn connect(
+        kubeconfig: Option<&Path>,
+        context: Option<&str>,
+        project: &str,
+    ) -> Result<Self, CannotRun> {
+        let help = "set `--kubeconfig` or KUBECONFIG, or give exports with `--from`";
+        let wrong = |error: &dyn std::error::Error| CannotRun::from_error(error, help);
+        let options =
+            KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+        let config = match (kubeconfig, context) {
+            (Some(path), _) => {
+                let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(|error| wrong(&error))?
+            }
+            (None, Some(_)) => {
+                kube::Config::from_kubeconfig(&options).await.map_err(|error| wrong(&error))?
+            }
+            (None, None) => kube::Config::infer().await.map_err(|error| wrong(&error))?,
+        };
+        let client = Client::try_from(config).map_err(|error| wrong(&error))?;
+        Ok(Self { client, project: project.to_owned() })
+    }
+
+    /// The Stage that an Incident or a Promotion of that name is about.
+    pub(crate) async fn stage_of(&self, name: &str) -> Option<String> {
+        let stage_of = |object: Option<DynamicObject>, pointer: &str| {
+            object?.data.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+        };
+        let incident = self.api(OURS, "Incident", "incidents").get_opt(name).await.ok().flatten();
+        if let Some(stage) = stage_of(incident, "/spec/failure/stage") {
+            return Some(stage);
+        }
+        let promotion = self.api(KARGO, "Promotion", "promotions").get_opt(name).await.ok().flatten();
+        stage_of(promotion, "/spec/stage")
+    }
+
+    /// Everything that a context of this Stage is made of.
+    pub(crate) async fn read(&self, stage: &str, objects: &mut Objects) -> Result<(), CannotRun> {
+        let of_stage = policy_controller::scene::stage_label_value(stage);
+        let of_stage = format!("kargo.akuity.io/stage={of_stage}");
+        let ours = format!("{}={}", policy_api::names::STAGE, policy_api::names::label_value(stage));
+        // Policies first: they say which outputs may be read.
+        self.optional(OURS, "FailurePolicy", "failurepolicies", "", objects).await;
+        objects.capture_as_policies_say();
+        for (kind, plural, selector) in [
+            ("Stage", "stages", ""),
+            ("Promotion", "promotions", of_stage.as_str()),
+            ("Freight", "freights", ""),
+        ] {
+            let list = self.list(KARGO, kind, plural, selector).await;
+            let help = format!("the account needs `get` and `list` on `{plural}` of `{KARGO}` there");
+            let list = list.map_err(|error| {
+                let what = format!("cannot list {plural} of Project `{}`", self.project);
+                let error = CannotRun::from_error(&error, help);
+                CannotRun::new(format!("{what}: {}", error.line), error.help)
+            })?;
+            list.iter().for_each(|object| objects.add_value(object));
+        }
+        self.optional(KARGO, "ProjectConfig", "projectconfigs", "", objects).await;
+        self.optional("argoproj.io", "AnalysisRun", "analysisruns", &of_stage, objects).await;
+        self.optional(OURS, "Incident", "incidents", &ours, objects).await;
+        self.optional(OURS, "StageRecord", "stagerecords", &ours, objects).await;
+        self.optional(OURS, "DecisionRecord", "decisionrecords", &ours, objects).await;
+        Ok(())
+    }
+
+    async fn optional(&self, group: &str, kind: &str, plural: &str, selector: &str, objects: &mut Objects) {
+        match self.list(group, kind, plural, selector).await {
+            Ok(list) => list.iter().for_each(|object| objects.add_value(object)),
+            // Not installed.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                let reason = CannotRun::from_error(&error, "").line;
+                objects.left_out.push(format!("{plural} of Project `{}`: {reason}", self.project));
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        group: &str,
+        kind: &str,
+        plural: &str,
+        selector: &str,
+    ) -> Result<Vec<Value>, kube::Error> {
+        let mut params = ListParams::default();
+        if !selector.is_empty() {
+            params = params.labels(selector);
+        }
+        let list = self.api(group, kind, plural).list(&params).await?;
+        let to_value = |object: &DynamicObject| {
+            let mut value = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+            // Items of a list do not say their kind.
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("kind".to_owned(), Value::from(kind));
+            }
+            Ok(value)
+        };
+        list.items.iter().map(to_value).collect()
+    }
+
+    fn api(&self, group: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk(group, "v1alpha1", kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        Api::namespaced_with(self.client.clone(), &self.project, &resource)
+    }
+}
