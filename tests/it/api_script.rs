@@ -12,6 +12,7 @@ use kube::client::Body;
 use kube_memory::{Rbac, Resource};
 use policy_tests::apiserver::{self, ADMIN, ALICE, IMPERSONATOR, MALLORY, User};
 use policy_tests::rights::{Grant, rule};
+use policy_tests::until;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -104,6 +105,19 @@ impl Side {
         let answered = Answered { code, body: read(&text, path) };
         self.remember(step, &answered.body)?;
         Ok(answered)
+    }
+
+    /// A server answers the first lists of a new kind with 429 until it has read what there is.
+    async fn wait_until_served(&self) -> Outcome {
+        let admin = self.clients.get(ADMIN).context("admin is always there")?;
+        for kind in kinds() {
+            let uri = format!("/apis/{}/{}", kind.api_version(), kind.plural);
+            until(&format!("`{}` are served", kind.plural), || async {
+                Ok(admin.request::<Value>(Request::get(&uri).body(Vec::new())?).await.is_ok())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     fn remember(&mut self, step: &Step, body: &Value) -> Outcome {
@@ -246,6 +260,7 @@ async fn both_servers_give_the_same_answers() -> Outcome {
         .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
     ensure!(script.steps.len() >= 60, "only {} steps: the script cannot be whole", script.steps.len());
     let [mut memory, mut real] = sides(&script.paths).await?;
+    real.wait_until_served().await?;
     let mut differences = Vec::new();
     for (number, step) in script.steps.iter().enumerate() {
         if number == 1 {

@@ -1,12 +1,16 @@
 //! Scenarios: each comes out as it expects, and a run is a function of scenario and seed, in one process and in two.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use policy_engine::{Compiler, Engine, Limits};
 use policy_source::Module;
+use policy_tests::apiserver;
 use policy_tests::cli::repository;
+use policy_tests::real_ground::RealStage;
+use serde_json::Value;
 use simulator::scenario::Accident;
 use simulator::{Played, Scenario, Setup};
 
@@ -41,8 +45,8 @@ fn engine() -> anyhow::Result<Arc<Engine>> {
     Ok(Arc::new(Engine::new(&Limits::default(), &compiler, &cache)?))
 }
 
-fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<Played> {
-    let mut components = std::collections::BTreeMap::new();
+fn components(scenario: &Scenario) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut components = BTreeMap::new();
     for (name, module) in &scenario.modules {
         let component = match module.strip_prefix("example:") {
             Some(example) => policy_source::example(example)?,
@@ -50,21 +54,70 @@ fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<
         };
         components.insert(name.clone(), component.bytes);
     }
+    Ok(components)
+}
+
+fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<Played> {
+    let components = components(scenario)?;
     Ok(simulator::play(&Setup { scenario, seed, engine: Arc::clone(engine), components })?)
+}
+
+fn as_expected(file: &Path, played: &Played) -> Outcome {
+    let (differences, timeline) = (&played.differences, &played.timeline);
+    ensure!(differences.is_empty(), "`{}`: {differences:#?}\n{timeline:#?}", file.display());
+    Ok(())
 }
 
 #[test]
 fn scenarios_come_out_as_they_expect() -> Outcome {
     let engine = engine()?;
     for file in scenarios()? {
-        let played = play(&read(&file)?, 0, &engine)?;
-        ensure!(
-            played.differences.is_empty(),
-            "`{}`: {:#?}\n{:#?}",
-            file.display(),
-            played.differences,
-            played.timeline
-        );
+        as_expected(&file, &play(&read(&file)?, 0, &engine)?)?;
+    }
+    Ok(())
+}
+
+/// Those whose story is about what a real API server decides: admission, schemas, guarded updates, rights. Writes are
+/// counted from its audit log.
+const ON_A_REAL_SERVER: [&str; 11] = [
+    "host/refloat/demo/scenarios/push-race.yaml",
+    "host/refloat/demo/scenarios/bad-freight.yaml",
+    "host/refloat/demo/scenarios/exhausted.yaml",
+    "host/refloat/demo/scenarios/person.yaml",
+    "tests/scenarios/controller-dies.yaml",
+    "tests/scenarios/first-freight-fails.yaml",
+    "tests/scenarios/gate-says-no.yaml",
+    "tests/scenarios/missing-promote.yaml",
+    "tests/scenarios/observe.yaml",
+    "tests/scenarios/pipeline.yaml",
+    "tests/scenarios/webhooks-down.yaml",
+];
+
+/// The same files, the same expectations, on etcd and kube-apiserver with Kargo's own CRDs.
+#[tokio::test]
+async fn scenarios_come_out_the_same_on_a_real_api_server() -> Outcome {
+    let server = apiserver::shared().await?;
+    let engine = engine()?;
+    let mut plays = tokio::task::JoinSet::new();
+    for file in ON_A_REAL_SERVER {
+        let name = Path::new(file).file_stem().and_then(|name| name.to_str()).context("a name")?;
+        let stage = RealStage::open(server, &format!("scenario-{name}")).await?;
+        let engine = Arc::clone(&engine);
+        plays.spawn_blocking(move || {
+            let (file, began) = (repository().join(file), std::time::Instant::now());
+            let scenario = read(&file)?;
+            let played = stage.play(&scenario, &engine, components(&scenario)?);
+            let played = played.with_context(|| file.display().to_string())?;
+            as_expected(&file, &played)?;
+            let (real, passed) = (began.elapsed().as_secs_f64(), played.lasted.as_secs());
+            anyhow::Ok(format!(
+                "{name:<24} {passed:>6} s in {real:>5.1} s, {} requests",
+                played.requests.len()
+            ))
+        });
+    }
+    while let Some(played) = plays.join_next().await {
+        println!("{}", played??);
     }
     Ok(())
 }
@@ -102,6 +155,41 @@ fn two_processes_agree_to_the_byte() -> Outcome {
         let (one, two) = (run()?, run()?);
         ensure!(one.status.code().is_some_and(|code| code < 2), "{}", String::from_utf8_lossy(&one.stderr));
         ensure!(one.stdout == two.stdout, "`{}` differs between two processes", file.display());
+    }
+    Ok(())
+}
+
+/// Editors use the schema that is committed.
+#[test]
+fn the_schema_is_current_and_fits_every_scenario() -> Outcome {
+    let file = repository().join("docs/scenario.schema.json");
+    let schema = Scenario::schema();
+    let current = serde_json::to_string_pretty(&schema)? + "\n";
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, &current)?;
+    }
+    let help = "`refloat simulate --schema` prints the current one";
+    ensure!(std::fs::read_to_string(&file)? == current, "`{}` is out of date\nhelp: {help}", file.display());
+    let validator = jsonschema::validator_for(&schema)?;
+    for file in scenarios()? {
+        let scenario: Value = serde_saphyr::from_str(&std::fs::read_to_string(&file)?)
+            .map_err(|error| anyhow::anyhow!("`{}`: {error}", file.display()))?;
+        let problems: Vec<String> = validator
+            .iter_errors(&scenario)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        ensure!(problems.is_empty(), "`{}` does not fit the schema: {problems:#?}", file.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn scenarios_are_short_enough_to_read() -> Outcome {
+    let scenarios = scenarios()?;
+    ensure!(scenarios.len() >= 25, "only {} scenarios", scenarios.len());
+    for file in scenarios {
+        let n_lines = std::fs::read_to_string(&file)?.lines().count();
+        ensure!(n_lines < 60, "`{}` has {n_lines} lines", file.display());
     }
     Ok(())
 }

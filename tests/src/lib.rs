@@ -32,9 +32,11 @@ mod model_story;
 pub mod model_watch;
 pub mod policy_case;
 pub mod process;
+pub mod real_ground;
 pub mod rights;
 pub mod stage_play;
 pub mod tls;
+mod virtual_time;
 
 /// Waits until `state` says true, asking every 20 ms, for at most 2 minutes: what tests do instead of sleeping.
 ///

@@ -418,7 +418,7 @@ pub fn text(value: &Value, pointer: &str) -> String {
 }
 
 /// Installs our kinds and what `refloat install` prints, once per server.
-async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
+pub(crate) async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
     static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     INSTALLED
         .get_or_try_init(|| async {

@@ -3,13 +3,14 @@
 //! Sources of the messages: `pkg/promotion/local_orchestrator.go`, `pkg/promotion/local_executor.go:85-96`.
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::object::{at, flag, list, map, text};
 
 /// How one step ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// It succeeds with this output.
@@ -47,7 +48,7 @@ pub enum Outcome {
 }
 
 /// See [`Outcome::Reject`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rejection {
     /// HTTP status code.
@@ -58,7 +59,7 @@ pub struct Rejection {
 }
 
 /// See [`Outcome::ErrorFirst`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ErrorFirst {
     /// How many times it errs.
@@ -70,7 +71,7 @@ pub struct ErrorFirst {
 }
 
 /// See [`Outcome::Verbatim`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Verbatim {
     /// `Failed` or `Errored`.
@@ -83,7 +84,7 @@ pub struct Verbatim {
 }
 
 /// See [`Outcome::After`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct After {
     /// How long, as Go writes durations: `90s`, `1h30m`. Text that is none counts as no time at all.
@@ -103,7 +104,7 @@ impl After {
 }
 
 /// What shows of a step that takes its time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Pace {
     /// It polls: the step is Running, and the Promotion can be aborted. Kargo polls every ten seconds to five minutes
@@ -149,7 +150,7 @@ impl Outcome {
     ///
     /// # Errors
     /// The first folder that `find` does not know.
-    pub(crate) fn resolve(
+    pub fn resolve(
         &mut self,
         alias: &str,
         find: &mut dyn FnMut(&str, &str) -> Option<Self>,

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::UnknownCapture;
 pub use crate::outcome::{After, ErrorFirst, Outcome, Pace, Rejection, Verbatim};
 
 /// The rules of one scenario.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Script {
     /// How steps end.
@@ -24,7 +25,7 @@ pub struct Script {
 
 /// Which attempts a rule is for. Attempts count from 1: the Promotions of one Stage and Freight by name, or the
 /// AnalysisRuns of one Stage and collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Attempts {
     /// All of them.
@@ -50,7 +51,7 @@ impl Attempts {
 }
 
 /// How the Promotions of a Stage end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PromotionRule {
     /// The Stage; empty for every Stage.
@@ -64,7 +65,7 @@ pub struct PromotionRule {
 }
 
 /// How one AnalysisRun ends. Its first metric is measured as often as it takes to get there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum VerificationOutcome {
     /// Successful.
@@ -83,7 +84,7 @@ pub enum VerificationOutcome {
 }
 
 /// How the verifications of a Stage end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct VerificationRule {
     /// The Stage; empty for every Stage.
@@ -109,7 +110,7 @@ impl VerificationRule {
 }
 
 /// One metric of an AnalysisRun. Measurements follow each other at the `interval` of the template's metric of that name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metric {
     /// Its name in the AnalysisTemplate.
@@ -119,7 +120,7 @@ pub struct Metric {
 }
 
 /// One measurement of a metric.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Measurement {
     /// How it was judged.
@@ -135,7 +136,7 @@ pub struct Measurement {
 
 /// How Argo Rollouts judges a measurement, a metric or a run, from best to worst
 /// (`utils/analysis/helpers.go`, `analysisStatusOrder`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Judgement {
     /// The success condition holds.
     #[default]
@@ -171,7 +172,7 @@ impl Judgement {
 }
 
 /// How healthy a Stage is while this Freight is deployed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HealthRule {
     /// The Stage; empty for every Stage.

@@ -5,10 +5,9 @@
 
 use serde_json::{Value, json};
 
-use crate::authorize::{Attributes, Authorizer, Decision, User};
+use crate::authorize::{Attributes, Decision, Rights, User};
 use crate::metadata::text;
 use crate::refusal::{Problem, Refusal};
-use crate::store::Objects;
 
 pub(crate) const GROUP: &str = "authorization.k8s.io";
 
@@ -44,12 +43,10 @@ pub(crate) fn answer(
     review: &Value,
     subject: Subject,
     sender: &User,
-    authorizer: &dyn Authorizer,
-    objects: &Objects<'_>,
+    rights: Rights<'_>,
 ) -> Result<Value, Refusal> {
     let spec = review.get("spec").cloned().unwrap_or_else(|| json!({}));
-    let attributes = attributes(&spec);
-    let Some(attributes) = attributes else {
+    let Some(attributes) = attributes(&spec) else {
         let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
         let problem = Problem::invalid("spec.resourceAttributes", Value::Null, detail);
         return Err(Refusal::invalid(GROUP, subject.kind(), "", &[problem]));
@@ -63,7 +60,7 @@ pub(crate) fn answer(
         }
     };
     let mut status = json!({"allowed": false});
-    let reason = match authorizer.decide(&user, &attributes, objects) {
+    let reason = match rights.decide(&user, &attributes) {
         Decision::Allowed(reason) => {
             status = json!({"allowed": true});
             reason

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::authorize::{Attributes, Authorizer, Decision, User};
+use crate::authorize::{Attributes, Decision, Rights, User};
 use crate::refusal::Refusal;
 use crate::resource::Resource;
 use crate::store::Objects;
@@ -43,13 +43,13 @@ pub struct Review<'a> {
     pub old: Option<&'a Value>,
     /// The other objects.
     pub objects: Objects<'a>,
-    pub(crate) authorizer: &'a dyn Authorizer,
+    pub(crate) rights: Rights<'a>,
 }
 
 impl Review<'_> {
     /// Whether somebody may do something: the SubjectAccessReview that webhooks send.
     pub fn may(&self, user: &User, attributes: &Attributes) -> Decision {
-        self.authorizer.decide(user, attributes, &self.objects)
+        self.rights.decide(user, attributes)
     }
 }
 

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::access_review::{self, Subject};
-use crate::authorize::{Attributes, Decision, User, service_account};
+use crate::authorize::{AUTHENTICATED, Attributes, Rights, User, service_account};
 use crate::call::{Call, Verb};
 use crate::fault::Fate;
 use crate::list;
 use crate::refusal::Refusal;
-use crate::resource::Resource;
+use crate::resource::{Kind, Resource};
 use crate::server::State;
 use crate::store::{Key, Objects};
 use crate::watch::Watch;
@@ -60,67 +60,129 @@ impl Answer {
     }
 }
 
-/// Answers a call, whatever comes of it.
-pub(crate) fn answer(
-    state: &mut State,
-    resources: &[Resource],
-    call: &Call,
-    sender: &User,
-    fate: &Fate,
-    now: Timestamp,
-) -> Answer {
-    let user = match user_of(state, resources, call, sender) {
-        Ok(user) => user,
-        Err(refusal) => return refusal.into(),
-    };
-    let attributes = call.attributes();
-    if let Err(refusal) = check(state, resources, &user, &attributes) {
-        return refusal.into();
-    }
-    let Some(verb) = call.verb else { return without_resource(call) };
-    let result = if call.group == access_review::GROUP {
-        review(state, resources, call, &user)
-    } else {
-        on_resource(state, resources, call, verb, &user, fate, now)
-    };
-    result.unwrap_or_else(Answer::from)
+/// A call in front of the server's state.
+pub(crate) struct Hearing<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) resources: &'a [Resource],
+    pub(crate) call: &'a Call,
+    pub(crate) fate: &'a Fate,
+    pub(crate) now: Timestamp,
 }
 
-fn check(state: &State, resources: &[Resource], user: &User, wanted: &Attributes) -> Result<(), Refusal> {
-    let objects = Objects { store: &state.store, resources };
-    match state.authorizer.decide(user, wanted, &objects) {
-        Decision::Allowed(_) => Ok(()),
-        Decision::Denied(reason) => Err(wanted.refusal(user.name(), &reason)),
+impl Hearing<'_> {
+    /// Answers the call, whatever comes of it.
+    pub(crate) fn answer(mut self, sender: &User) -> Answer {
+        self.carry_out(sender).unwrap_or_else(Answer::from)
+    }
+
+    fn carry_out(&mut self, sender: &User) -> Result<Answer, Refusal> {
+        let user = self.user(sender)?;
+        self.rights().check(&user, &self.call.attributes())?;
+        match self.call.verb {
+            None => Ok(without_resource(self.call)),
+            Some(_) if self.call.group == access_review::GROUP => self.review_access(&user),
+            Some(verb) => self.on_resource(verb, &user),
+        }
+    }
+
+    fn rights(&self) -> Rights<'_> {
+        let objects = Objects { store: &self.state.store, resources: self.resources };
+        Rights { authorizer: self.state.authorizer.as_ref(), objects }
+    }
+
+    /// The sender, or whom they may be taken for.
+    fn user(&self, sender: &User) -> Result<User, Refusal> {
+        let Some(target) = &self.call.impersonate else { return Ok(sender.clone()) };
+        let rights = self.rights();
+        let (resource, namespace, name) = match service_account(&target.user) {
+            Some((namespace, name)) => ("serviceaccounts", namespace, name),
+            None => ("users", "", target.user.as_str()),
+        };
+        rights.check(sender, &impersonation(resource, namespace, name))?;
+        for group in &target.groups {
+            rights.check(sender, &impersonation("groups", "", group))?;
+        }
+        if target.groups.is_empty() {
+            return Ok(User::new(&target.user));
+        }
+        // Named groups are all there are, beside the one of everybody.
+        let mut groups = target.groups.clone();
+        if !groups.iter().any(|group| group == AUTHENTICATED || group == "system:unauthenticated") {
+            groups.push(AUTHENTICATED.to_owned());
+        }
+        Ok(User::exactly(&target.user, groups))
+    }
+
+    fn review_access(&self, user: &User) -> Result<Answer, Refusal> {
+        let (Some(subject), Some(Verb::Create)) = (Subject::of(&self.call.resource), self.call.verb) else {
+            return Err(Refusal::no_such_path());
+        };
+        let review: Value = serde_json::from_slice(&self.call.body)
+            .map_err(|error| Refusal::bad_request(format!("cannot read the review: {error}")))?;
+        Ok(Answer::Object(201, access_review::answer(&review, subject, user, self.rights())?))
+    }
+
+    fn on_resource(&mut self, verb: Verb, user: &User) -> Result<Answer, Refusal> {
+        let call = self.call;
+        let mut kinds = self.resources.iter().enumerate().map(|(number, resource)| Kind { number, resource });
+        let kind = kinds.find(|kind| {
+            kind.resource.is(&call.group, &call.resource) && kind.resource.version == call.version
+        });
+        let Some(kind) = kind else {
+            // Only the core group has a handler that answers for what it does not have.
+            return if call.group.is_empty() {
+                Err(Refusal::no_such_path())
+            } else {
+                Ok(Answer::Text(404, "404 page not found\n"))
+            };
+        };
+        check_path(call, verb, kind.resource)?;
+        let write = Write { call, user, kind };
+        let (code, object) = match verb {
+            Verb::Get => (200, self.get(kind)?),
+            Verb::List => (200, list::list(call, kind, &self.state.store)?),
+            Verb::Watch => {
+                let watch = Watch::begin(call, kind, &self.state.store, self.fate)?;
+                return Ok(Answer::Watch(Box::new(watch)));
+            }
+            Verb::Create => self.desk().create(write)?,
+            Verb::Update => self.desk().update(write)?,
+            Verb::Patch => self.desk().patch(write)?,
+            Verb::Delete => self.desk().delete(write)?,
+            Verb::DeleteCollection => self.desk().delete_many(write)?,
+        };
+        Ok(Answer::Object(code, object))
+    }
+
+    fn get(&self, kind: Kind<'_>) -> Result<Value, Refusal> {
+        let Call { namespace, name, .. } = self.call;
+        let namespace = if kind.resource.is_namespaced() { namespace.as_str() } else { "" };
+        let object = self.state.store.get(&Key::new(kind.number, namespace, name));
+        object.map(|object| Value::clone(object)).ok_or_else(|| Refusal::not_found(kind.resource, name))
+    }
+
+    fn desk(&mut self) -> Desk<'_> {
+        let webhooks = if *self.fate == Fate::WebhooksDown { Webhooks::Down } else { Webhooks::Up };
+        Desk {
+            store: &mut self.state.store,
+            identifiers: &mut self.state.identifiers,
+            resources: self.resources,
+            authorizer: self.state.authorizer.as_ref(),
+            admission: self.state.admission.as_deref(),
+            webhooks,
+            now: self.now,
+        }
     }
 }
 
-/// The sender, or whom they may be taken for.
-fn user_of(state: &State, resources: &[Resource], call: &Call, sender: &User) -> Result<User, Refusal> {
-    let Some(target) = &call.impersonate else { return Ok(sender.clone()) };
-    let wanted = |resource: &str, namespace: &str, name: &str| Attributes {
+fn impersonation(resource: &str, namespace: &str, name: &str) -> Attributes {
+    Attributes {
         verb: "impersonate".to_owned(),
         resource: resource.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         ..Attributes::default()
-    };
-    let as_whom = match service_account(&target.user) {
-        Some((namespace, name)) => wanted("serviceaccounts", namespace, name),
-        None => wanted("users", "", &target.user),
-    };
-    check(state, resources, sender, &as_whom)?;
-    for group in &target.groups {
-        check(state, resources, sender, &wanted("groups", "", group))?;
     }
-    if target.groups.is_empty() {
-        return Ok(User::new(&target.user));
-    }
-    // Named groups are all there are, beside the one of everybody.
-    let mut groups = target.groups.clone();
-    if !groups.iter().any(|group| group == "system:authenticated" || group == "system:unauthenticated") {
-        groups.push("system:authenticated".to_owned());
-    }
-    Ok(User::exactly(&target.user, groups))
 }
 
 fn without_resource(call: &Call) -> Answer {
@@ -129,72 +191,6 @@ fn without_resource(call: &Call) -> Answer {
         "/version" => Answer::Object(200, json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})),
         _ => Answer::Text(404, "404 page not found\n"),
     }
-}
-
-fn review(state: &State, resources: &[Resource], call: &Call, user: &User) -> Result<Answer, Refusal> {
-    let (Some(subject), Some(Verb::Create)) = (Subject::of(&call.resource), call.verb) else {
-        return Err(Refusal::no_such_path());
-    };
-    let objects = Objects { store: &state.store, resources };
-    let review: Value = serde_json::from_slice(&call.body)
-        .map_err(|error| Refusal::bad_request(format!("cannot read the review: {error}")))?;
-    let answer = access_review::answer(&review, subject, user, state.authorizer.as_ref(), &objects)?;
-    Ok(Answer::Object(201, answer))
-}
-
-fn on_resource(
-    state: &mut State,
-    resources: &[Resource],
-    call: &Call,
-    verb: Verb,
-    user: &User,
-    fate: &Fate,
-    now: Timestamp,
-) -> Result<Answer, Refusal> {
-    let found = resources.iter().enumerate().find(|(_, resource)| resource.is(&call.group, &call.resource));
-    let Some((kind, resource)) = found.filter(|(_, resource)| resource.version == call.version) else {
-        // Only the core group has a handler that answers for what it does not have.
-        return if call.group.is_empty() {
-            Err(Refusal::no_such_path())
-        } else {
-            Ok(Answer::Text(404, "404 page not found\n"))
-        };
-    };
-    check_path(call, verb, resource)?;
-    let namespace = if resource.is_namespaced() { call.namespace.as_str() } else { "" };
-    match verb {
-        Verb::Get => {
-            let object = state.store.get(&Key::new(kind, namespace, &call.name));
-            let object = object.ok_or_else(|| Refusal::not_found(resource, &call.name))?;
-            return Ok(Answer::Object(200, Value::clone(object)));
-        }
-        Verb::List => return Ok(Answer::Object(200, list::list(call, kind, resource, &state.store)?)),
-        Verb::Watch => {
-            let watch = Watch::begin(call, kind, resource, &state.store, fate)?;
-            return Ok(Answer::Watch(Box::new(watch)));
-        }
-        Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => {}
-    }
-    let webhooks = if *fate == Fate::WebhooksDown { Webhooks::Down } else { Webhooks::Up };
-    let mut desk = Desk {
-        store: &mut state.store,
-        identifiers: &mut state.identifiers,
-        resources,
-        authorizer: state.authorizer.as_ref(),
-        admission: state.admission.as_deref(),
-        webhooks,
-        now,
-    };
-    let write = Write { call, user, kind, resource };
-    let (code, object) = match verb {
-        Verb::Create => desk.create(write)?,
-        Verb::Update => desk.update(write)?,
-        Verb::Patch => desk.patch(write)?,
-        Verb::Delete => desk.delete(write)?,
-        Verb::DeleteCollection => desk.delete_many(write)?,
-        Verb::Get | Verb::List | Verb::Watch => return Err(Refusal::no_such_path()),
-    };
-    Ok(Answer::Object(code, object))
 }
 
 /// Whether the kind has such a path at all.

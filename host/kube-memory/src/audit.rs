@@ -37,7 +37,7 @@ pub struct Request {
     pub name: String,
     /// Whether nothing was to be stored.
     pub dry_run: bool,
-    /// HTTP status of the answer; 0 if the request never reached the server.
+    /// HTTP status of the answer, whether or not it reached the client.
     pub code: u16,
     /// Path and query.
     pub uri: String,

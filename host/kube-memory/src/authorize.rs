@@ -132,6 +132,27 @@ pub trait Authorizer: Send + Sync {
     fn decide(&self, user: &User, attributes: &Attributes, objects: &Objects<'_>) -> Decision;
 }
 
+/// The authorizer with what it decides by.
+#[derive(Clone, Copy)]
+pub(crate) struct Rights<'a> {
+    pub(crate) authorizer: &'a dyn Authorizer,
+    pub(crate) objects: Objects<'a>,
+}
+
+impl Rights<'_> {
+    pub(crate) fn decide(&self, user: &User, attributes: &Attributes) -> Decision {
+        self.authorizer.decide(user, attributes, &self.objects)
+    }
+
+    /// Refuses what is not allowed.
+    pub(crate) fn check(&self, user: &User, wanted: &Attributes) -> Result<(), Refusal> {
+        match self.decide(user, wanted) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(reason) => Err(wanted.refusal(user.name(), &reason)),
+        }
+    }
+}
+
 /// Allows everything to everybody.
 #[derive(Clone, Copy, Debug)]
 pub struct Everything;

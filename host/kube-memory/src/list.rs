@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::call::Call;
 use crate::metadata::edit;
 use crate::refusal::{Problem, Refusal};
-use crate::resource::Resource;
+use crate::resource::{Kind, Resource};
 use crate::selector::Selector;
 use crate::store::{Compacted, Store, prefix};
 
@@ -35,7 +35,8 @@ struct Token {
 const FORMAT: &str = "meta.k8s.io/v1";
 
 /// Answers a list.
-pub(crate) fn list(call: &Call, kind: usize, resource: &Resource, store: &Store) -> Result<Value, Refusal> {
+pub(crate) fn list(call: &Call, kind: Kind<'_>, store: &Store) -> Result<Value, Refusal> {
+    let resource = kind.resource;
     check_options(call)?;
     let selector = Selector::parse(call.option("labelSelector"), call.option("fieldSelector"), resource)?;
     let prefix = prefix(&call.namespace);
@@ -43,7 +44,7 @@ pub(crate) fn list(call: &Call, kind: usize, resource: &Resource, store: &Store)
     let version = version_of(call, token.as_ref(), store)?;
     let too_old =
         |Compacted(_)| Refusal::expired(if token.is_some() { CONTINUE_TOO_OLD } else { LIST_TOO_OLD });
-    let objects = store.list_at(kind, &prefix, version).map_err(too_old)?;
+    let objects = store.list_at(kind.number, &prefix, version).map_err(too_old)?;
     let start = token.map(|token| format!("{prefix}{}", token.start)).unwrap_or_default();
     let page = page(&objects, &start, &selector, limit_of(call));
     let mut metadata = Map::new();

@@ -27,35 +27,32 @@ impl Authorizer for Rbac {
                 "ClusterRoleBinding {role:?} of ClusterRole {role:?} to Group \"system:authenticated\""
             ));
         }
+        let asked = Asked { user, attributes, objects };
         let mut missing = Vec::new();
-        for binding in objects.list(GROUP, "clusterrolebindings", "") {
-            let describe = |subject| {
-                let (name, kind, role) = reference(binding);
-                format!("ClusterRoleBinding {name:?} of {kind} {role:?} to {}", described(subject, ""))
-            };
-            match grants(user, binding, "", attributes, objects) {
-                Granted::By(subject) => return allowed(&describe(subject)),
+        for (binding, word, namespace) in bindings(attributes, objects) {
+            match asked.granted_by(binding, namespace) {
+                Granted::By(subject) => {
+                    return allowed(&format!("{word} {}", told(binding, subject, namespace)));
+                }
                 Granted::MissingRole(error) => missing.push(error),
                 Granted::No => {}
             }
         }
-        if !attributes.namespace.is_empty() {
-            for binding in objects.list(GROUP, "rolebindings", &attributes.namespace) {
-                let namespace = &attributes.namespace;
-                let describe = |subject| {
-                    let (name, kind, role) = reference(binding);
-                    let name = format!("{name}/{namespace}");
-                    format!("RoleBinding {name:?} of {kind} {role:?} to {}", described(subject, namespace))
-                };
-                match grants(user, binding, namespace, attributes, objects) {
-                    Granted::By(subject) => return allowed(&describe(subject)),
-                    Granted::MissingRole(error) => missing.push(error),
-                    Granted::No => {}
-                }
-            }
-        }
         Decision::Denied(reason_of(&missing))
     }
+}
+
+/// The bindings that may count, those of the cluster first, with their kind and namespace.
+fn bindings<'a>(
+    attributes: &'a Attributes,
+    objects: &'a Objects<'_>,
+) -> impl Iterator<Item = (&'a Value, &'static str, &'a str)> {
+    let namespace = attributes.namespace.as_str();
+    let inside =
+        if namespace.is_empty() { Vec::new() } else { objects.list(GROUP, "rolebindings", namespace) };
+    let everywhere = objects.list(GROUP, "clusterrolebindings", "").into_iter();
+    let everywhere = everywhere.map(|binding| (binding, "ClusterRoleBinding", ""));
+    everywhere.chain(inside.into_iter().map(move |binding| (binding, "RoleBinding", namespace)))
 }
 
 /// The roles that a server always has, as far as they allow something to everybody here
@@ -89,35 +86,38 @@ enum Granted<'a> {
     No,
 }
 
-fn reference(binding: &Value) -> (&str, &str, &str) {
-    (text(binding, "/metadata/name"), text(binding, "/roleRef/kind"), text(binding, "/roleRef/name"))
+struct Asked<'a> {
+    user: &'a User,
+    attributes: &'a Attributes,
+    objects: &'a Objects<'a>,
 }
 
-fn grants<'a>(
-    user: &User,
-    binding: &'a Value,
-    namespace: &str,
-    attributes: &Attributes,
-    objects: &Objects<'_>,
-) -> Granted<'a> {
-    let subjects = binding.get("subjects").and_then(Value::as_array).into_iter().flatten();
-    let Some(subject) = subjects.into_iter().find(|subject| is_meant(user, subject, namespace)) else {
-        return Granted::No;
-    };
-    let (_, kind, name) = reference(binding);
-    let (plural, place) = match kind {
-        "ClusterRole" => ("clusterroles", ""),
-        _ => ("roles", namespace),
-    };
-    let Some(role) = objects.get(GROUP, plural, place, name) else {
-        let singular = plural.trim_end_matches('s');
-        return Granted::MissingRole(format!("{singular}.{GROUP} {name:?} not found"));
-    };
-    let rules = role.get("rules").and_then(Value::as_array).into_iter().flatten();
-    match rules.into_iter().any(|rule| allows(rule, attributes)) {
-        true => Granted::By(subject),
-        false => Granted::No,
+impl Asked<'_> {
+    /// What a binding in a namespace (or, when that is empty, for the whole cluster) grants.
+    fn granted_by<'b>(&self, binding: &'b Value, namespace: &str) -> Granted<'b> {
+        let mut subjects = binding.get("subjects").and_then(Value::as_array).into_iter().flatten();
+        let Some(subject) = subjects.find(|subject| is_meant(self.user, subject, namespace)) else {
+            return Granted::No;
+        };
+        let (singular, place) = match text(binding, "/roleRef/kind") {
+            "ClusterRole" => ("clusterrole", ""),
+            _ => ("role", namespace),
+        };
+        let name = text(binding, "/roleRef/name");
+        let Some(role) = self.objects.get(GROUP, &format!("{singular}s"), place, name) else {
+            return Granted::MissingRole(format!("{singular}.{GROUP} {name:?} not found"));
+        };
+        let mut rules = role.get("rules").and_then(Value::as_array).into_iter().flatten();
+        if rules.any(|rule| allows(rule, self.attributes)) { Granted::By(subject) } else { Granted::No }
     }
+}
+
+/// A binding and its subject in the words of the reason, after the word for the binding.
+fn told(binding: &Value, subject: &Value, namespace: &str) -> String {
+    let name = text(binding, "/metadata/name");
+    let name = if namespace.is_empty() { name.to_owned() } else { format!("{name}/{namespace}") };
+    let (kind, role) = (text(binding, "/roleRef/kind"), text(binding, "/roleRef/name"));
+    format!("{name:?} of {kind} {role:?} to {}", described(subject, namespace))
 }
 
 fn is_meant(user: &User, subject: &Value, namespace: &str) -> bool {

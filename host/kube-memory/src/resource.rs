@@ -127,6 +127,13 @@ impl Resource {
     }
 }
 
+/// A resource with its number in the server's table, by which its objects are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind<'a> {
+    pub(crate) number: usize,
+    pub(crate) resource: &'a Resource,
+}
+
 /// `name.group`, or the name alone in the core group.
 pub(crate) fn dotted(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tower::BoxError;
 
 use crate::admission::Admission;
-use crate::answer::Answer;
+use crate::answer::{Answer, Hearing};
 use crate::audit::Requests;
 use crate::authorize::{Authorizer, User};
 use crate::call::Call;
@@ -26,7 +26,7 @@ use crate::identifiers::Identifiers;
 use crate::refusal::Refusal;
 use crate::resource::{Resource, built_in};
 use crate::store::{Objects, Store};
-use crate::trail::Trail;
+use crate::trail::{self, Trail};
 
 /// A Kubernetes API server in memory. Clones are the same server.
 #[derive(Clone)]
@@ -150,6 +150,14 @@ impl ApiServer {
     }
 }
 
+impl State {
+    fn note(&mut self, call: &Call, user: &User, answer: &Answer, now: Timestamp) {
+        let mut request = trail::request(call, user.name(), now.to_string());
+        request.code = answer.code();
+        self.trail.add(call, request, answer.object());
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A hook that panicked has changed nothing: objects are stored after the last hook was asked.
@@ -190,8 +198,9 @@ impl Shared {
         let now = self.now();
         let mut state = self.lock();
         let before = state.store.version();
-        let answer = crate::answer::answer(&mut state, &self.resources, call, user, fate, now);
-        self.note(&mut state, call, user, &answer);
+        let hearing = Hearing { state: &mut state, resources: &self.resources, call, fate, now };
+        let answer = hearing.answer(user);
+        state.note(call, user, &answer, now);
         let is_changed = state.store.version() != before;
         drop(state);
         if is_changed {
@@ -200,14 +209,9 @@ impl Shared {
         answer
     }
 
-    fn note(&self, state: &mut State, call: &Call, user: &User, answer: &Answer) {
-        let mut request = crate::trail::request(call, user.name(), self.now().to_string());
-        request.code = answer.code();
-        state.trail.add(call, request, answer.object());
-    }
-
-    fn note_only(&self, call: &Call, user: &User, answer: &Answer) {
-        self.note(&mut self.lock(), call, user, answer);
+    fn note(&self, call: &Call, user: &User, answer: &Answer) {
+        let now = self.now();
+        self.lock().note(call, user, answer, now);
     }
 }
 
@@ -254,7 +258,7 @@ async fn meet(shared: &Arc<Shared>, call: &Call, user: &User, fate: Fate) -> Res
         Fate::Normal | Fate::WebhooksDown | Fate::WatchLags(_) | Fate::WatchEnds(..) => Ok(carry_out()),
         Fate::Refused(refusal) => {
             let answer = Answer::from(refusal.clone());
-            shared.note_only(call, user, &answer);
+            shared.note(call, user, &answer);
             Ok(answer)
         }
         Fate::Lost => Err(ConnectionLost),
@@ -264,7 +268,7 @@ async fn meet(shared: &Arc<Shared>, call: &Call, user: &User, fate: Fate) -> Res
         }
         Fate::Late(_) => {
             let answer = time_out(call).await;
-            shared.note_only(call, user, &answer);
+            shared.note(call, user, &answer);
             Ok(answer)
         }
         Fate::AnswerLate(wait) => {

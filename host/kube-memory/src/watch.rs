@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::fault::{Fate, WatchEnd};
 use crate::list::bad_version;
 use crate::refusal::{Problem, Refusal};
-use crate::resource::Resource;
+use crate::resource::Kind;
 use crate::selector::Selector;
 use crate::server::Shared;
 use crate::store::{Change, Compacted, Store, at_version, prefix};
@@ -41,6 +41,8 @@ pub(crate) struct Watch {
     lines: VecDeque<String>,
     /// The last version that was looked at.
     seen: u64,
+    /// The last version that the client knows, so that no bookmark tells it again; `None` before the first look.
+    told: Option<u64>,
     bookmarks: Bookmarks,
     ends_at: Instant,
     lag: Duration,
@@ -75,26 +77,22 @@ pub(crate) struct Broken;
 
 impl Watch {
     /// Checks the options and takes down what there is at the beginning.
-    pub(crate) fn begin(
-        call: &Call,
-        kind: usize,
-        resource: &Resource,
-        store: &Store,
-        fate: &Fate,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn begin(call: &Call, kind: Kind<'_>, store: &Store, fate: &Fate) -> Result<Self, Refusal> {
+        let Kind { number, resource } = kind;
         check_options(call)?;
         let selector = Selector::parse(call.option("labelSelector"), call.option("fieldSelector"), resource)?;
         let now = Instant::now();
         let seconds = call.option("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0);
         let ends_at = now + seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         let mut watch = Self {
-            kind,
+            kind: number,
             api_version: resource.api_version(),
             kind_name: resource.kind.clone(),
             prefix: prefix(&call.namespace),
             selector,
             lines: VecDeque::new(),
             seen: store.version(),
+            told: None,
             bookmarks: Bookmarks::No,
             ends_at,
             lag: Duration::ZERO,
@@ -204,6 +202,7 @@ impl Watch {
             return at + NEVER;
         }
         let lagging = self.take_changes(store, now);
+        self.told = self.told.or(Some(self.seen));
         if self.ends_at <= now {
             self.state = State::Ending;
             return now;
@@ -215,8 +214,11 @@ impl Watch {
             if lagging.is_none() {
                 self.seen = self.seen.max(store.version());
             }
-            let line = self.bookmark(None);
-            self.lines.push_back(line);
+            if self.told.is_some_and(|told| told < self.seen) {
+                self.told = Some(self.seen);
+                let line = self.bookmark(None);
+                self.lines.push_back(line);
+            }
             self.bookmarks = self.next_bookmark(now + Duration::from_nanos(1));
         }
         let bookmark = match self.bookmarks {
@@ -257,9 +259,10 @@ impl Watch {
                 return Some(visible_at);
             }
             self.seen = change.version;
-            if change.key.kind == self.kind && change.key.path.starts_with(&self.prefix) {
-                let line = line_of(change, &self.selector);
-                self.lines.extend(line);
+            let is_ours = change.key.kind == self.kind && change.key.path.starts_with(&self.prefix);
+            if is_ours && let Some(line) = line_of(change, &self.selector) {
+                self.told = self.told.map(|_| change.version);
+                self.lines.push_back(line);
             }
         }
         None

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admission::{Admission, Operation, Review};
-use crate::authorize::{Authorizer, User};
+use crate::authorize::{Authorizer, Rights, User};
 use crate::call::Call;
 use crate::identifiers::Identifiers;
 use crate::metadata::{
     edit, edit_field, field, field_text, finalizers, resource_version, set, shape, take_over, time,
 };
 use crate::refusal::{Problem, Refusal};
-use crate::resource::Resource;
+use crate::resource::{Kind, Resource};
 use crate::store::{Key, Objects, Store};
 use crate::{body, list, validate};
 
@@ -54,36 +54,39 @@ pub(crate) struct Desk<'a> {
 pub(crate) struct Write<'a> {
     pub(crate) call: &'a Call,
     pub(crate) user: &'a User,
-    pub(crate) kind: usize,
-    pub(crate) resource: &'a Resource,
+    pub(crate) kind: Kind<'a>,
 }
 
 /// HTTP code and object.
 type Written = Result<(u16, Value), Refusal>;
 
 impl<'a> Write<'a> {
+    fn resource(&self) -> &'a Resource {
+        self.kind.resource
+    }
+
     /// The namespace that the object is in, which is empty for a Namespace.
     fn namespace(&self) -> &'a str {
-        if self.resource.is_namespaced() { &self.call.namespace } else { "" }
+        if self.resource().is_namespaced() { &self.call.namespace } else { "" }
     }
 
     fn key(&self, name: &str) -> Key {
-        Key::new(self.kind, self.namespace(), name)
+        Key::new(self.kind.number, self.namespace(), name)
     }
 
     fn not_found(&self) -> Refusal {
-        Refusal::not_found(self.resource, &self.call.name)
+        Refusal::not_found(self.resource(), &self.call.name)
     }
 
     fn conflict(&self, why: &str) -> Refusal {
-        Refusal::conflict(self.resource, &self.call.name, why)
+        Refusal::conflict(self.resource(), &self.call.name, why)
     }
 
     fn invalid(&self, name: &str, problems: &[Problem]) -> Result<(), Refusal> {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Refusal::invalid(&self.resource.group, &self.resource.kind, name, problems))
+        Err(Refusal::invalid(&self.resource().group, &self.resource().kind, name, problems))
     }
 
     fn is_to_status(&self) -> bool {
@@ -94,7 +97,7 @@ impl<'a> Write<'a> {
 impl Desk<'_> {
     /// POST.
     pub(crate) fn create(&mut self, write: Write<'_>) -> Written {
-        let mut object = body::object(write.call, write.resource)?;
+        let mut object = body::object(write.call, write.resource())?;
         for name in
             ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"]
         {
@@ -107,11 +110,11 @@ impl Desk<'_> {
 
     /// PUT.
     pub(crate) fn update(&mut self, write: Write<'_>) -> Written {
-        let mut object = body::object(write.call, write.resource)?;
+        let mut object = body::object(write.call, write.resource())?;
         keep_in_namespace(&mut object, write.namespace())?;
         check_name(&object, write)?;
         let Some(existing) = self.store.get(&write.key(&write.call.name)).cloned() else {
-            if !write.resource.creates_on_update() {
+            if !write.resource().creates_on_update() {
                 return Err(write.not_found());
             }
             self.check_may_create(write)?;
@@ -120,7 +123,8 @@ impl Desk<'_> {
         };
         let (sent, stored) = (field_text(&object, "uid"), field_text(&existing, "uid"));
         if !sent.is_empty() && sent != stored {
-            let path = [&write.resource.group, &write.resource.plural, write.namespace(), &write.call.name];
+            let path =
+                [&write.resource().group, &write.resource().plural, write.namespace(), &write.call.name];
             let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
             return Err(write.conflict(&format!(
                 "StorageError: invalid object, Code: 4, Key: /registry/{}, ResourceVersion: 0, AdditionalErrorMsg: \
@@ -133,12 +137,12 @@ impl Desk<'_> {
 
     /// PATCH.
     pub(crate) fn patch(&mut self, write: Write<'_>) -> Written {
-        let patch = body::patch_format(&write.call.content_type, write.resource)?;
+        let patch = body::patch_format(&write.call.content_type, write.resource())?;
         let existing = self.store.get(&write.key(&write.call.name)).cloned();
         let existing = existing.ok_or_else(|| write.not_found())?;
         let mut object = Value::clone(&existing);
         patch.apply(&mut object, &write.call.body)?;
-        shape(&mut object, write.resource);
+        shape(&mut object, write.resource());
         keep_in_namespace(&mut object, write.namespace())?;
         check_name(&object, write)?;
         self.replace(write, object, &existing).map(|object| (200, object))
@@ -154,21 +158,21 @@ impl Desk<'_> {
         self.ask_webhooks(&review, |webhooks| webhooks.validate(&review, None))?;
         let mut object = Value::clone(&existing);
         set_deletion_finalizers(&mut object, &options);
-        let is_namespace = write.resource.is("", "namespaces");
+        let is_namespace = write.resource().is("", "namespaces");
         if finalizers(&object).is_empty() && !is_namespace {
             if !write.call.is_dry_run() {
                 self.store.remove(&key);
             }
             return Ok((200, deleted(write, &existing)));
         }
-        self.mark_as_deleting(&mut object, write.resource);
+        self.mark_as_deleting(&mut object, write.resource());
         let stored = self.keep(write, key, object, &existing);
         Ok((200, stored))
     }
 
     /// DELETE of all that a selector selects; answers with a list of them as they were.
     pub(crate) fn delete_many(&mut self, write: Write<'_>) -> Written {
-        let list = list::list(write.call, write.kind, write.resource, self.store)?;
+        let list = list::list(write.call, write.kind, self.store)?;
         for item in list.get("items").and_then(Value::as_array).into_iter().flatten() {
             let mut call = write.call.clone();
             field_text(item, "name").clone_into(&mut call.name);
@@ -197,21 +201,22 @@ impl Desk<'_> {
     /// The path of every new object, however it was sent.
     fn store_new(&mut self, write: Write<'_>, mut object: Value) -> Result<Value, Refusal> {
         let name = field_text(&object, "name").to_owned();
-        self.mutate(write, Operation::Create, &name, None, &mut object)?;
+        let review = self.review(write, Operation::Create, &name, None);
+        self.mutate(&review, &mut object)?;
         keep_in_namespace(&mut object, write.namespace())?;
         set(&mut object, "uid", Some(self.identifiers.uid().into()));
         set(&mut object, "creationTimestamp", Some(time(self.now)));
-        set(&mut object, "generation", write.resource.is_custom().then(|| 1.into()));
-        if write.resource.has_status() {
+        set(&mut object, "generation", write.resource().is_custom().then(|| 1.into()));
+        if write.resource().has_status() {
             edit(&mut object, |fields| fields.retain(|key, _| key != "status"));
         }
         let name = self.final_name(write, &mut object)?;
-        write.invalid(&name, &validate::new_object(&object, write.resource))?;
+        write.invalid(&name, &validate::new_object(&object, write.resource()))?;
         let review = self.review(write, Operation::Create, &name, None);
         self.ask_webhooks(&review, |webhooks| webhooks.validate(&review, Some(&object)))?;
         if let Some(existing) = self.store.get(&write.key(&name)) {
             let is_ending = field(existing, "deletionTimestamp").is_some();
-            let refusal = Refusal::already_exists(write.resource, &name);
+            let refusal = Refusal::already_exists(write.resource(), &name);
             return Err(if is_ending { refusal.prefixed("object is being deleted: ") } else { refusal });
         }
         if field(&object, "resourceVersion").is_some() {
@@ -236,7 +241,7 @@ impl Desk<'_> {
                 return Ok(name);
             }
         }
-        Err(Refusal::already_exists(write.resource, &base))
+        Err(Refusal::already_exists(write.resource(), &base))
     }
 
     /// The path of every change of an object that is there.
@@ -247,7 +252,8 @@ impl Desk<'_> {
         existing: &Arc<Value>,
     ) -> Result<Value, Refusal> {
         let name = &write.call.name;
-        self.mutate(write, Operation::Update, name, Some(existing), &mut object)?;
+        let review = self.review(write, Operation::Update, name, Some(existing));
+        self.mutate(&review, &mut object)?;
         check_version(&mut object, existing, write)?;
         keep_in_namespace(&mut object, write.namespace())?;
         if write.is_to_status() {
@@ -260,14 +266,13 @@ impl Desk<'_> {
                 };
             });
         } else {
-            prepare_update(&mut object, existing, write.resource);
+            prepare_update(&mut object, existing, write.resource());
         }
-        write.invalid(name, &validate::changed_object(&object, existing, write.resource))?;
-        let review = self.review(write, Operation::Update, name, Some(existing));
+        write.invalid(name, &validate::changed_object(&object, existing, write.resource()))?;
         self.ask_webhooks(&review, |webhooks| webhooks.validate(&review, Some(&object)))?;
         let is_over = field(existing, "deletionTimestamp").is_some()
             && finalizers(&object).is_empty()
-            && !write.resource.is("", "namespaces");
+            && !write.resource().is("", "namespaces");
         if is_over {
             if !write.call.is_dry_run() {
                 self.store.remove(&write.key(name));
@@ -285,17 +290,9 @@ impl Desk<'_> {
         Value::clone(&self.store.put(key, object))
     }
 
-    fn mutate(
-        &self,
-        write: Write<'_>,
-        operation: Operation,
-        name: &str,
-        old: Option<&Value>,
-        object: &mut Value,
-    ) -> Result<(), Refusal> {
-        let review = self.review(write, operation, name, old);
-        self.ask_webhooks(&review, |webhooks| webhooks.mutate(&review, object))?;
-        shape(object, write.resource);
+    fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Refusal> {
+        self.ask_webhooks(review, |webhooks| webhooks.mutate(review, object))?;
+        shape(object, review.resource);
         Ok(())
     }
 
@@ -308,7 +305,7 @@ impl Desk<'_> {
     ) -> Review<'a> {
         Review {
             operation,
-            resource: write.resource,
+            resource: write.resource(),
             subresource: &write.call.subresource,
             namespace: write.namespace(),
             name,
@@ -316,7 +313,7 @@ impl Desk<'_> {
             dry_run: write.call.is_dry_run(),
             old,
             objects: self.objects(),
-            authorizer: self.authorizer,
+            rights: self.rights(),
         }
     }
 
@@ -333,8 +330,12 @@ impl Desk<'_> {
         }
     }
 
-    pub(crate) fn objects(&self) -> Objects<'_> {
+    fn objects(&self) -> Objects<'_> {
         Objects { store: self.store, resources: self.resources }
+    }
+
+    fn rights(&self) -> Rights<'_> {
+        Rights { authorizer: self.authorizer, objects: self.objects() }
     }
 
     /// Nothing new comes into a namespace that is not there or is going away (the plugin `NamespaceLifecycle`).
@@ -350,7 +351,7 @@ impl Desk<'_> {
             };
         };
         if field(found, "deletionTimestamp").is_some() {
-            return Err(Refusal::namespace_ends(write.resource, name, namespace));
+            return Err(Refusal::namespace_ends(write.resource(), name, namespace));
         }
         Ok(())
     }
@@ -359,10 +360,7 @@ impl Desk<'_> {
     fn check_may_create(&self, write: Write<'_>) -> Result<(), Refusal> {
         let mut attributes = write.call.attributes();
         attributes.verb = "create".to_owned();
-        match self.authorizer.decide(write.user, &attributes, &self.objects()) {
-            crate::Decision::Allowed(_) => Ok(()),
-            crate::Decision::Denied(reason) => Err(attributes.refusal(write.user.name(), &reason)),
-        }
+        self.rights().check(write.user, &attributes)
     }
 }
 
@@ -396,14 +394,14 @@ fn check_name(object: &Value, write: Write<'_>) -> Result<(), Refusal> {
 
 fn check_version(object: &mut Value, existing: &Value, write: Write<'_>) -> Result<(), Refusal> {
     let sent = resource_version(object);
-    if sent == Some(0) && write.resource.allows_unguarded_updates() {
+    if sent == Some(0) && write.resource().allows_unguarded_updates() {
         take_over(object, "resourceVersion", existing);
         return Ok(());
     }
     if sent == Some(0) {
         let problem = Problem::invalid("metadata.resourceVersion", 0, "must be specified for an update");
         // The server puts the resource where the kind belongs (`store.go`, "TODO: The Invalid error ...").
-        let Resource { group, plural, .. } = write.resource;
+        let Resource { group, plural, .. } = write.resource();
         return Err(Refusal::invalid(group, plural, &write.call.name, &[problem]));
     }
     if sent != resource_version(existing) {
@@ -448,7 +446,7 @@ fn is_same_but_for_metadata(one: &Value, other: &Value) -> bool {
 }
 
 fn check_preconditions(options: &Value, existing: &Value, write: Write<'_>) -> Result<(), Refusal> {
-    let Resource { group, kind, .. } = write.resource;
+    let Resource { group, kind, .. } = write.resource();
     let wanted = |name: &str| options.get("preconditions")?.get(name)?.as_str();
     let (uid, version) = (field_text(existing, "uid"), field_text(existing, "resourceVersion"));
     if let Some(asked) = wanted("uid").filter(|asked| *asked != uid) {
@@ -488,11 +486,12 @@ fn set_deletion_finalizers(object: &mut Value, options: &Value) {
 /// What is answered when an object is gone.
 fn deleted(write: Write<'_>, existing: &Value) -> Value {
     // Of the kinds here, only these answer themselves (`ReturnDeletedObject`).
-    if write.resource.is("", "serviceaccounts") {
+    if write.resource().is("", "serviceaccounts") {
         return existing.clone();
     }
-    let (name, kind, uid) = (&write.call.name, &write.resource.plural, field_text(existing, "uid"));
-    let details = match write.resource.group.as_str() {
+    let (resource, uid) = (write.resource(), field_text(existing, "uid"));
+    let (name, kind) = (&write.call.name, &resource.plural);
+    let details = match resource.group.as_str() {
         "" => json!({"name": name, "kind": kind, "uid": uid}),
         group => json!({"name": name, "kind": kind, "uid": uid, "group": group}),
     };

@@ -15,7 +15,10 @@ const EXAMPLES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/examples.
 /// # Errors
 /// When there is none; the message names those that there are, or says how to build them.
 pub fn example(name: &str) -> Result<Component, SourceError> {
-    find(EXAMPLES, name)
+    find(EXAMPLES, name).map_err(|error| match error {
+        SourceError::BuiltinUnknown { name, known } => SourceError::ExampleUnknown { name, known },
+        other => other,
+    })
 }
 
 /// The names of all built-in policies, sorted.

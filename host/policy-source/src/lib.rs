@@ -162,6 +162,14 @@ pub enum SourceError {
         /// Those that there are.
         known: String,
     },
+    /// The SDK has no example of that name.
+    #[error("there is no example `{name}`\nhelp: the examples are {known}")]
+    ExampleUnknown {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// This program was built without any policy.
     #[error(
         "`builtin:{name}` is not in this build, which has no built-in policies\nhelp: run `make builtins` and build again"

@@ -118,8 +118,11 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
     /// The scenario as YAML or JSON, `-` for standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) scenario: Place,
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub(crate) scenario: Option<Place>,
+    /// Print the JSON Schema of scenarios, for editors, and play nothing
+    #[arg(long, exclusive = true)]
+    pub(crate) schema: bool,
     /// Where ids come from; above 0 it also disturbs the controller's requests. The same seed gives the same bytes
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

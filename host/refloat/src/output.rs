@@ -213,7 +213,7 @@ impl<'a> Simulated<'a> {
             facts: &played.facts,
             differences: &played.differences,
             requests: played.requests.len(),
-            hash: &played.hash,
+            hash: played.hash.as_deref().unwrap_or_default(),
         }
     }
 }

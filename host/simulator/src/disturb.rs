@@ -4,10 +4,24 @@
 //! and what Kargo does when its own requests get lost is not the question. While the webhooks are down they are down for
 //! everybody.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube_memory::{Arrival, Fate, Faults, Verb, WatchEnd};
+use tokio::sync::Notify;
+
+use crate::ground::{Trouble, replica_group};
+
+/// Longer than any play: what is late by so much never comes.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
+
+#[derive(Debug)]
+struct LastWords {
+    group: String,
+    arrives: bool,
+    happened: Arc<Notify>,
+}
 
 use crate::scenario::Accident;
 
@@ -19,6 +33,9 @@ pub struct Disturbance(Arc<Mutex<State>>);
 struct State {
     user: &'static str,
     are_webhooks_down: bool,
+    /// Groups of replicas whose requests do not arrive.
+    cut_off: BTreeSet<String>,
+    last_words: Option<LastWords>,
     /// What becomes of the user's next Promotion.
     next_create: Option<Accident>,
     /// The generator's state; `None` while nothing is disturbed.
@@ -28,22 +45,32 @@ struct State {
 impl Disturbance {
     /// Nothing is wrong yet with the requests of `user`.
     pub fn new(user: &'static str) -> Self {
-        Self(Arc::new(Mutex::new(State { user, are_webhooks_down: false, next_create: None, random: None })))
+        Self(Arc::new(Mutex::new(State {
+            user,
+            are_webhooks_down: false,
+            cut_off: BTreeSet::new(),
+            last_words: None,
+            next_create: None,
+            random: None,
+        })))
     }
 
-    /// From now on, requests are disturbed by this seed.
-    pub fn begin(&self, seed: u64) {
-        self.with(|state| state.random = Some(seed));
-    }
-
-    /// Whether the webhooks are down from now on.
-    pub fn webhooks(&self, are_down: bool) {
-        self.with(|state| state.are_webhooks_down = are_down);
-    }
-
-    /// What becomes of the next Promotion that the user asks for.
-    pub fn next_create(&self, accident: Accident) {
-        self.with(|state| state.next_create = Some(accident));
+    /// From now on it is like this.
+    pub fn meet(&self, trouble: Trouble) {
+        self.with(|state| match trouble {
+            Trouble::Webhooks { down } => state.are_webhooks_down = down,
+            Trouble::Requests { seed } => state.random = Some(seed),
+            Trouble::CutOff { replica, cut_off: true } => {
+                state.cut_off.insert(replica_group(replica));
+            }
+            Trouble::CutOff { replica, cut_off: false } => {
+                state.cut_off.remove(&replica_group(replica));
+            }
+            Trouble::NextCreate { accident } => state.next_create = Some(accident),
+            Trouble::LastWords { replica, arrives, happened } => {
+                state.last_words = Some(LastWords { group: replica_group(replica), arrives, happened });
+            }
+        });
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -60,6 +87,20 @@ impl State {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)).checked_rem(below)
+    }
+
+    /// What becomes of a request of a replica that is in trouble.
+    fn special(&mut self, arrival: &Arrival<'_>) -> Option<Fate> {
+        let groups = arrival.user.groups();
+        if groups.iter().any(|group| self.cut_off.contains(group)) {
+            return Some(Fate::Lost);
+        }
+        let is_create = arrival.verb == Some(Verb::Create) && !arrival.dry_run;
+        let is_promotion = is_create && arrival.resource == "promotions";
+        let last = self.last_words.take_if(|last| is_promotion && groups.contains(&last.group))?;
+        last.happened.notify_one();
+        self.cut_off.insert(last.group);
+        Some(if last.arrives { Fate::AnswerLate(NEVER) } else { Fate::Late(NEVER) })
     }
 
     /// Out of a hundred requests twenty are late, two get lost, and of two the answer gets lost.
@@ -97,6 +138,9 @@ impl Faults for Disturbance {
         let is_create =
             arrival.verb == Some(Verb::Create) && arrival.resource == "promotions" && !arrival.dry_run;
         self.with(|state| {
+            if let Some(fate) = state.special(arrival) {
+                return fate;
+            }
             if is_create
                 && is_ours(state)
                 && let Some(accident) = state.next_create.take()

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use kube_memory::{ApiServer, audit::Requests};
+use kube_memory::audit::Requests;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ground::{Looked, View};
 use crate::names::FreightNames;
 use crate::scenario::{Expectations, ExpectedIncident, ExpectedStage, Scenario};
 use crate::timeline::text;
@@ -74,37 +75,31 @@ pub struct StageFact {
     pub promotions: usize,
 }
 
-const KARGO: &str = "kargo.akuity.io";
+/// What [`facts`] looks at.
+pub const LOOKED: [Looked; 4] = [Looked::Events, Looked::Incidents, Looked::Promotions, Looked::Stages];
 
-/// Looks at a server. `before` are the names of Promotions that were there at the beginning.
+/// Looks at a Project. `before` are the names of Promotions that were there at the beginning.
 pub fn facts(
-    server: &ApiServer,
+    view: &View<'_>,
     scenario: &Scenario,
     names: &FreightNames,
     before: &[String],
     requests: &Requests,
 ) -> Facts {
-    let project = scenario.world.project.as_str();
-    let account = format!("system:serviceaccount:{project}:refloat");
-    let by_refloat = requests.as_actor(&account).group(KARGO).writes();
-    server.look(|objects| {
-        let promotions: Vec<&Value> = objects.list(KARGO, "promotions", project);
-        let new: Vec<&Value> = promotions
-            .into_iter()
-            .filter(|promotion| !before.iter().any(|name| name == text(promotion, "/metadata/name")))
-            .collect();
-        let mut incidents: Vec<&Value> = objects.list("refloat.dev", "incidents", project);
-        incidents.sort_by_key(|incident| version_of_creation(incident));
-        let stages = objects.list(KARGO, "stages", project);
-        Facts {
-            incidents: incidents.into_iter().map(incident).collect(),
-            stages: stages.into_iter().map(|object| stage(object, names, &new)).collect(),
-            promotions_by_refloat: by_refloat.resource("promotions").verb("create").len(),
-            writes_to_kargo: by_refloat.len(),
-            said: said(&objects.list("", "events", project)),
-            doubles: doubles(&new),
-        }
-    })
+    let account = format!("system:serviceaccount:{}:refloat", scenario.world.project);
+    let by_refloat = requests.as_actor(&account).group("kargo.akuity.io").writes();
+    let is_new = |promotion: &&Value| !before.iter().any(|name| name == text(promotion, "/metadata/name"));
+    let new: Vec<&Value> = view.list(Looked::Promotions).filter(is_new).collect();
+    let mut incidents: Vec<&Value> = view.list(Looked::Incidents).collect();
+    incidents.sort_by_key(|incident| version_of_creation(incident));
+    Facts {
+        incidents: incidents.into_iter().map(incident).collect(),
+        stages: view.list(Looked::Stages).map(|object| stage(object, names, &new)).collect(),
+        promotions_by_refloat: by_refloat.resource("promotions").verb("create").len(),
+        writes_to_kargo: by_refloat.len(),
+        said: said(view),
+        doubles: doubles(&new),
+    }
 }
 
 /// Incidents of one second are in the order of what they are about.
@@ -140,8 +135,8 @@ fn stage(object: &Value, names: &FreightNames, promotions: &[&Value]) -> (String
     (name, fact)
 }
 
-fn said(events: &[&Value]) -> Vec<String> {
-    let ours = events.iter().filter(|event| text(event, "/source/component") == "refloat");
+fn said(view: &View<'_>) -> Vec<String> {
+    let ours = view.list(Looked::Events).filter(|event| text(event, "/source/component") == "refloat");
     ours.map(|event| format!("{}: {}", text(event, "/reason"), text(event, "/message"))).collect()
 }
 

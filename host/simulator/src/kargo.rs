@@ -1,21 +1,21 @@
-//! Kargo, played by its model on whatever API server there is: webhooks as a hook, controllers as a client.
+//! Kargo's controllers, played by its model as a client of whatever API server there is, in memory or real.
 //!
-//! In: a server or a client, a [`Script`] that may change, a clock. Out: Promotions that are renamed, run, recorded and
-//! verified as Kargo would. It must not judge anything: every rule is in `kargo-model`.
+//! In: a client, a [`Script`] that may change, a clock. Out: Promotions that are run, recorded and verified as Kargo
+//! would. It must not judge anything: every rule is in `kargo-model`. Kargo's webhooks are in [`crate::webhooks`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
-use kargo_model::admission::{self, Access, AdmissionRequest, Denial, request::CONTROLLER};
+use kargo_model::admission::request::CONTROLLER;
 use kargo_model::world::Templates;
-use kargo_model::{ControlPlane, Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object};
+use kargo_model::{Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube_memory::{Admission, Attributes, Operation, Refusal, Resource, Review, User};
+use kube_memory::{Resource, User};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -74,131 +74,6 @@ pub fn memory_resource(kind: Kind) -> Resource {
 /// A client for the objects of one kind in a Project.
 pub fn api(client: &Client, kind: Kind, project: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), project, &resource(kind))
-}
-
-/// Kargo's webhooks on an API server in memory.
-pub struct Webhooks {
-    ids: Mutex<SeededIds>,
-    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    control_plane: ControlPlane,
-}
-
-impl Webhooks {
-    /// Webhooks whose ids come from `seed` and whose times from `clock`.
-    pub fn new(seed: u64, clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
-        Self { ids: Mutex::new(SeededIds::new(seed)), clock, control_plane: ControlPlane::default() }
-    }
-
-    /// The same with another idea of whose accounts are Kargo's own.
-    #[must_use]
-    pub fn with_control_plane(self, control_plane: ControlPlane) -> Self {
-        Self { control_plane, ..self }
-    }
-
-    /// What the rules may look up: everything of Kargo's in that namespace.
-    fn world(&self, review: &Review<'_>) -> World {
-        let mut world = World::new((self.clock)());
-        world.control_plane = self.control_plane.clone();
-        if let Some(namespace) = review.objects.get("", "namespaces", "", review.namespace) {
-            world.put(namespace.clone());
-        }
-        let kinds = [Kind::Stage, Kind::Freight, Kind::Warehouse, Kind::ProjectConfig, Kind::PromotionTask];
-        for kind in kinds {
-            let known = resource(kind);
-            for found in review.objects.list(&known.group, &known.plural, review.namespace) {
-                world.put(found.clone());
-            }
-        }
-        world
-    }
-
-    fn request(review: &Review<'_>, object: Option<&Value>) -> AdmissionRequest {
-        AdmissionRequest {
-            operation: match review.operation {
-                Operation::Create => admission::Operation::Create,
-                Operation::Update => admission::Operation::Update,
-                Operation::Delete => admission::Operation::Delete,
-            },
-            user: admission::User {
-                name: review.user.name().to_owned(),
-                groups: review.user.groups().to_vec(),
-            },
-            namespace: review.namespace.to_owned(),
-            object: object.cloned().unwrap_or(Value::Null),
-            old_object: review.old.cloned().unwrap_or(Value::Null),
-        }
-    }
-}
-
-/// The kind of what is reviewed, when Kargo has a webhook for it: not for the status of Stages and Promotions.
-fn hooked(review: &Review<'_>) -> Option<(Kind, &'static str)> {
-    let kind = Kind::from_name(&review.resource.kind)?;
-    match kind {
-        Kind::Promotion if review.subresource.is_empty() => Some((kind, admission::PROMOTION_WEBHOOK)),
-        Kind::Stage if review.subresource.is_empty() => Some((kind, admission::STAGE_WEBHOOK)),
-        Kind::Freight => Some((kind, admission::FREIGHT_WEBHOOK)),
-        _ => None,
-    }
-}
-
-fn through(webhook: &'static str) -> impl Fn(Denial) -> Refusal {
-    move |denial| Refusal::from_status(denial.status_through(webhook))
-}
-
-impl Admission for Webhooks {
-    fn webhook(&self, review: &Review<'_>) -> Option<String> {
-        hooked(review).map(|(_, webhook)| webhook.to_owned())
-    }
-
-    fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Refusal> {
-        let Some((kind, webhook)) = hooked(review) else { return Ok(()) };
-        let request = Self::request(review, Some(object));
-        match kind {
-            Kind::Promotion => {
-                let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-                let world = self.world(review);
-                *object =
-                    admission::mutate_promotion(&request, &world, &mut *ids).map_err(through(webhook))?;
-                admission::check_promotion(object).map_err(|denial| Refusal::from_status(denial.status()))
-            }
-            Kind::Stage => {
-                *object = admission::mutate_stage(&request, &self.world(review)).map_err(through(webhook))?;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn validate(&self, review: &Review<'_>, object: Option<&Value>) -> Result<(), Refusal> {
-        let Some((kind, webhook)) = hooked(review) else { return Ok(()) };
-        let request = Self::request(review, object);
-        let world = self.world(review);
-        let checked = match kind {
-            Kind::Promotion => admission::validate_promotion(&request, &world, access(review, &request)),
-            Kind::Stage => admission::validate_stage(&request, &world),
-            Kind::Freight => admission::validate_freight(&request, &world),
-            _ => Ok(()),
-        };
-        checked.map_err(through(webhook))
-    }
-}
-
-/// The SubjectAccessReview about `promote` that Kargo's webhook sends.
-fn access(review: &Review<'_>, request: &AdmissionRequest) -> Access {
-    let asked = admission::promote_review(request);
-    let attributes = Attributes {
-        verb: asked.verb.to_owned(),
-        group: asked.group.to_owned(),
-        resource: asked.resource.to_owned(),
-        namespace: asked.namespace.clone(),
-        name: asked.name.clone(),
-        ..Attributes::default()
-    };
-    let user = User::with_groups(asked.user.name.clone(), asked.user.groups.clone());
-    match review.may(&user, &attributes).is_allowed() {
-        true => Access::Allowed,
-        false => Access::Denied,
-    }
 }
 
 /// How things end from now on, shared with the controllers.

@@ -4,22 +4,29 @@
 //! and one hash over every request and answer. Twenty minutes of backoff take milliseconds, because only virtual time
 //! passes, and a run is a function of scenario and seed.
 //!
-//! [`scenario`] is what a file may say, [`stage_set`] makes objects of it, [`kargo`] plays Kargo, [`play`] lets time pass
-//! and people act, [`timeline`] watches and tells, [`expect`] compares. The controller does not know that it is
-//! simulated: it gets a client, a clock and an engine, and runs guests in place.
-//! Nothing here reads a clock or draws a random number, and nothing here decides what Kargo or a policy decides.
+//! [`scenario`] is what a file may say, [`problem`] what of it makes no sense, [`stage_set`] makes objects of it,
+//! [`kargo`] and [`webhooks`] play Kargo, [`play`] lets time pass and people act on a [`ground`], [`timeline`] watches
+//! and tells, [`expect`] compares. The controller does not know that it is simulated: it gets a client, a clock and an
+//! engine, and runs guests in place. Nothing here reads a clock or draws a random number, and nothing here decides what
+//! Kargo or a policy decides.
 
+pub mod clock;
 pub mod disturb;
 pub mod expect;
+pub mod ground;
 pub mod kargo;
 pub mod names;
 pub mod people;
 pub mod play;
+pub mod problem;
+mod replicas;
 pub mod scenario;
 pub mod stage_set;
 pub mod timeline;
+pub mod webhooks;
 
 pub use expect::Difference;
-pub use play::{PlayError, Played, Setup, play};
-pub use scenario::{Problem, Scenario};
+pub use play::{PlayError, Played, Setup, play, play_on};
+pub use problem::Problem;
+pub use scenario::Scenario;
 pub use timeline::Entry;

@@ -1,6 +1,6 @@
 //! What people do to a cluster, and what they can see in it.
 //!
-//! In: a client of somebody, or the server to look at. Out: requests, and answers to questions about objects as they
+//! In: a client of somebody, or a look at the server. Out: requests, and answers to questions about objects as they
 //! stand. Nothing here waits.
 
 use std::collections::BTreeMap;
@@ -9,14 +9,13 @@ use kargo_model::Kind;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
-use kube_memory::ApiServer;
 use serde_json::{Value, json};
 
+use crate::ground::{Looked, View};
 use crate::kargo;
 use crate::names;
 use crate::timeline::text;
 
-const KARGO: &str = "kargo.akuity.io";
 const ABORT: &str = "kargo.akuity.io/abort";
 const REVERIFY: &str = "kargo.akuity.io/reverify";
 
@@ -73,51 +72,34 @@ fn any(client: &Client, object: &Value) -> Result<(Api<DynamicObject>, DynamicOb
 pub async fn promote(client: &Client, on: Stage<'_>, freight: &str) -> Result<(), kube::Error> {
     let promotion = json!({"apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Promotion",
         "metadata": {"namespace": on.project, "generateName": "p-"},
-        "spec": {"stage": on.name, "freight": names::name(freight)}});
+        // Kargo's schema wants steps, and its webhook puts those of the Stage in their place.
+        "spec": {"stage": on.name, "freight": names::name(freight), "steps": [{"uses": "fail"}]}});
     create(client, &promotion).await
 }
 
-/// Aborts the Stage's oldest Promotion that is not over, or the newest; nothing happens when there is none.
+/// Aborts a Promotion.
 ///
 /// # Errors
 /// As Kargo says.
-pub async fn abort(
-    client: &Client,
-    server: &ApiServer,
-    on: Stage<'_>,
-    newest: bool,
-) -> Result<(), kube::Error> {
-    let wanted = server.look(|objects| {
-        let all = objects.list(KARGO, "promotions", on.project);
-        let mut open = all.into_iter().filter(|one| text(one, "/spec/stage") == on.name && !is_over(one));
-        let one = if newest { open.next_back() } else { open.next() };
-        one.map(|one| text(one, "/metadata/name").to_owned())
-    });
-    let Some(name) = wanted else { return Ok(()) };
+pub async fn abort(client: &Client, project: &str, promotion: &str) -> Result<(), kube::Error> {
     let annotations = BTreeMap::from([(ABORT.to_owned(), r#"{"action":"terminate"}"#.to_owned())]);
-    patch(client, Kind::Promotion, on.project, &name, &annotations).await
+    patch(client, Kind::Promotion, project, promotion, &annotations).await
 }
 
-/// Aborts the Stage's newest verification.
+/// Aborts the Stage's verification of that id.
 ///
 /// # Errors
 /// As Kargo says.
-pub async fn abort_verification(
-    client: &Client,
-    server: &ApiServer,
-    on: Stage<'_>,
-) -> Result<(), kube::Error> {
-    let annotations = BTreeMap::from([(ABORT.to_owned(), verification(server, on))]);
-    annotate(client, on, &annotations).await
+pub async fn abort_verification(client: &Client, on: Stage<'_>, id: String) -> Result<(), kube::Error> {
+    annotate(client, on, &BTreeMap::from([(ABORT.to_owned(), id)])).await
 }
 
-/// Asks for the Stage's verification once more.
+/// Asks for the Stage's verification of that id once more.
 ///
 /// # Errors
 /// As Kargo says.
-pub async fn reverify(client: &Client, server: &ApiServer, on: Stage<'_>) -> Result<(), kube::Error> {
-    let annotations = BTreeMap::from([(REVERIFY.to_owned(), verification(server, on))]);
-    annotate(client, on, &annotations).await
+pub async fn reverify(client: &Client, on: Stage<'_>, id: String) -> Result<(), kube::Error> {
+    annotate(client, on, &BTreeMap::from([(REVERIFY.to_owned(), id)])).await
 }
 
 /// Sets annotations of a Stage; an empty text takes one away.
@@ -146,58 +128,67 @@ async fn patch(
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
-fn verification(server: &ApiServer, on: Stage<'_>) -> String {
+/// The Stage's oldest Promotion that is not over, or the newest.
+pub fn open_promotion(view: &View<'_>, stage: &str, newest: bool) -> Option<String> {
+    let all = view.list(Looked::Promotions);
+    let mut open = all.filter(|one| text(one, "/spec/stage") == stage && !is_over(one));
+    let one = if newest { open.last() } else { open.next() }?;
+    Some(text(one, "/metadata/name").to_owned())
+}
+
+/// The id of the Stage's newest verification; empty without one.
+pub fn verification(view: &View<'_>, stage: &str) -> String {
+    let stage = view.find(Looked::Stages, stage);
     let id = "/status/freightHistory/0/verificationHistory/0/id";
-    server
-        .look(|objects| {
-            objects.get(KARGO, "stages", on.project, on.name).map(|stage| text(stage, id).to_owned())
-        })
-        .unwrap_or_default()
+    stage.map(|stage| text(stage, id).to_owned()).unwrap_or_default()
 }
 
 /// Whether the Stage holds that Freight, and its verification ended well if it has one.
-pub fn holds(server: &ApiServer, on: Stage<'_>, freight: &str, verified: bool) -> bool {
+pub fn holds(view: &View<'_>, stage: &str, freight: &str, verified: bool) -> bool {
     let name = names::name(freight);
-    server.look(|objects| {
-        let Some(stage) = objects.get(KARGO, "stages", on.project, on.name) else { return false };
-        let items = stage.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
-        let phase = text(stage, "/status/freightHistory/0/verificationHistory/0/phase");
-        items.is_some_and(|items| items.values().any(|item| text(item, "/name") == name))
-            && (!verified || phase == "Successful")
-    })
+    let Some(stage) = view.find(Looked::Stages, stage) else { return false };
+    let items = stage.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
+    let phase = text(stage, "/status/freightHistory/0/verificationHistory/0/phase");
+    items.is_some_and(|items| items.values().any(|item| text(item, "/name") == name))
+        && (!verified || phase == "Successful")
 }
 
 /// Whether every FailurePolicy has been looked at.
-pub fn policies_are_judged(server: &ApiServer, project: &str) -> bool {
-    server.look(|objects| {
-        let policies = objects.list("refloat.dev", "failurepolicies", project);
-        policies.iter().all(|policy| {
-            policy.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
-        })
+pub fn policies_are_judged(view: &View<'_>) -> bool {
+    view.list(Looked::FailurePolicies).all(|policy| {
+        policy.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
     })
+}
+
+/// FailurePolicies that the controller does not accept, with its reason.
+pub fn not_accepted(view: &View<'_>) -> Vec<String> {
+    let refused = view.list(Looked::FailurePolicies).filter_map(|policy| {
+        let conditions = policy.pointer("/status/conditions")?.as_array()?;
+        let accepted = conditions.iter().find(|one| text(one, "/type") == "Accepted")?;
+        let name = text(policy, "/metadata/name");
+        let message = text(accepted, "/message");
+        (text(accepted, "/status") == "False").then(|| format!("does not accept `{name}`: {message}"))
+    });
+    refused.collect()
 }
 
 /// Names of all Promotions.
-pub fn promotions(server: &ApiServer, project: &str) -> Vec<String> {
-    server.look(|objects| {
-        let all = objects.list(KARGO, "promotions", project);
-        all.into_iter().map(|one| text(one, "/metadata/name").to_owned()).collect()
-    })
+pub fn promotions(view: &View<'_>) -> Vec<String> {
+    view.list(Looked::Promotions).map(|one| text(one, "/metadata/name").to_owned()).collect()
 }
 
+/// What [`is_calm`] looks at.
+pub const CALM: [Looked; 3] = [Looked::Incidents, Looked::Promotions, Looked::Stages];
+
 /// Whether nothing is under way: no open incident, no Promotion, no verification.
-pub fn is_calm(server: &ApiServer, project: &str) -> bool {
-    server.look(|objects| {
-        let incidents = objects.list("refloat.dev", "incidents", project);
-        let stages = objects.list(KARGO, "stages", project);
-        let is_verifying = |stage: &&Value| {
-            let phase = text(stage, "/status/freightHistory/0/verificationHistory/0/phase");
-            matches!(phase, "Pending" | "Running")
-        };
-        incidents.iter().all(|incident| incident.pointer("/status/closed").is_some())
-            && objects.list(KARGO, "promotions", project).into_iter().all(is_over)
-            && !stages.iter().any(is_verifying)
-    })
+pub fn is_calm(view: &View<'_>) -> bool {
+    let is_verifying = |stage: &Value| {
+        let phase = text(stage, "/status/freightHistory/0/verificationHistory/0/phase");
+        matches!(phase, "Pending" | "Running")
+    };
+    view.list(Looked::Incidents).all(|incident| incident.pointer("/status/closed").is_some())
+        && view.list(Looked::Promotions).all(is_over)
+        && !view.list(Looked::Stages).any(is_verifying)
 }
 
 fn is_over(promotion: &Value) -> bool {

@@ -1,7 +1,7 @@
 //! Plays one scenario from its set-up to its end, in virtual time and in one order.
 //!
-//! In: a [`Setup`]. Out: a [`Played`]. Everything runs on one thread under a clock that is paused: time passes only while
-//! everything waits, so that a decision takes none of it. What needs real time, such as compiling a component, happens
+//! In: a [`Setup`] and a [`Ground`]. Out: a [`Played`]. Everything runs on one thread under a clock that is paused: time
+//! passes only while everything waits, so that a decision takes none of it. What needs real time, such as compiling a component, happens
 //! on that thread while nothing else does. A seed above 0 disturbs the controller's requests: some are late, some are
 //! lost, some are carried out and their answer is lost.
 
@@ -9,36 +9,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use kargo_model::{ControlPlane, Script};
+use kube_memory::User;
 use kube_memory::audit::Requests;
-use kube_memory::{ApiServer, Rbac, User};
-use policy_controller::clock::Clock;
 use policy_engine::Engine;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::disturb::Disturbance;
 use crate::expect::{self, Difference, Facts};
-use crate::kargo::{self, Director, Webhooks};
+use crate::ground::{Ground, GroundError, Looked, Memory, Trouble, View};
+use crate::kargo::{self, Director};
 use crate::names::FreightNames;
 use crate::people::{self, Stage};
+use crate::replicas::{self, CONTROLLER, Replicas, Start};
 use crate::scenario::{Moment, Scenario, Switch};
 use crate::stage_set;
 use crate::timeline::{self, Entry, Recorder};
 
-/// When virtual time begins: a Monday morning. Deterministic, and after every build of Kargo that the model knows.
-const EPOCH: &str = "2026-01-05T09:00:00Z";
-/// How often the end is looked for.
+/// How often it is looked whether the set-up is done.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long everything must rest before it is the end: longer than a settled Stage is waited for.
-const REST: u32 = 30;
+const REST: Duration = Duration::from_secs(30);
 /// How long a scenario goes on at most after its last moment, when it does not say so itself.
 const LONGEST: Duration = Duration::from_secs(6 * 3_600);
 /// How long the set-up may take.
 const SET_UP: Duration = Duration::from_secs(1_800);
-/// The user that the controller is, as `refloat install` makes it.
-const CONTROLLER: &str = "system:serviceaccount:refloat-system:refloat";
+/// How long policies may take to be judged before the scenario begins all the same.
+const JUDGED: Duration = Duration::from_secs(60);
 
 /// What is played.
 #[derive(Clone)]
@@ -66,8 +63,8 @@ pub struct Played {
     pub differences: Vec<Difference>,
     /// Every request since the beginning.
     pub requests: Requests,
-    /// One hash over all requests and answers, set-up included.
-    pub hash: String,
+    /// One hash over all requests and answers, set-up included; `None` on a server that has no order of them.
+    pub hash: Option<String>,
 }
 
 /// A scenario could not be played.
@@ -84,6 +81,9 @@ pub enum PlayError {
         /// Why.
         source: Box<kube::Error>,
     },
+    /// The server cannot be asked.
+    #[error("failed to ask the API server")]
+    Ground(#[from] GroundError),
     /// A Stage never came to hold what it is to hold at the beginning.
     #[error("Stage `{stage}` does not come to hold `{freight}` verified before the beginning")]
     SetUp {
@@ -104,89 +104,75 @@ pub fn play(setup: &Setup<'_>) -> Result<Played, PlayError> {
         .start_paused(true)
         .build()
         .map_err(PlayError::Runtime)?;
-    runtime.block_on(run(setup))
+    let control_plane = setup.scenario.world.control_plane.as_deref();
+    let kargo = control_plane.and_then(|text| ControlPlane::matching(text).ok()).unwrap_or_default();
+    runtime.block_on(async { play_on(Memory::new(setup.seed, CONTROLLER, kargo), setup).await })
 }
 
-async fn run(setup: &Setup<'_>) -> Result<Played, PlayError> {
-    let mut stage = Play::set(setup).await?;
-    stage.begin(setup).await?;
-    stage.timeline(setup).await;
-    stage.rest(setup).await;
-    Ok(stage.end(setup))
+/// Plays a scenario on a ground, inside of a runtime whose clock is paused.
+///
+/// # Errors
+/// When it cannot be set up, or the server cannot be asked.
+pub async fn play_on<G: Ground>(ground: G, setup: &Setup<'_>) -> Result<Played, PlayError> {
+    let mut play = Play::set(ground, setup).await?;
+    play.begin().await?;
+    play.timeline().await?;
+    play.rest().await?;
+    play.end().await
 }
 
 /// A scenario being played.
-struct Play {
-    server: ApiServer,
+struct Play<'a, G> {
+    ground: G,
+    setup: &'a Setup<'a>,
     admin: kube::Client,
     director: Arc<Director>,
     names: FreightNames,
     recorder: Recorder,
-    disturbance: Disturbance,
     tasks: JoinSet<()>,
     kargo: Option<AbortHandle>,
-    refloat: Option<AbortHandle>,
-    n_replicas: u32,
-    clock: VirtualClock,
+    refloat: Replicas,
     before: Vec<String>,
-    n_before: usize,
 }
 
-/// Virtual time of day.
-#[derive(Clone, Copy)]
-struct VirtualClock {
-    epoch: Timestamp,
-    started: Instant,
-}
-
-impl VirtualClock {
-    fn now(self) -> Timestamp {
-        let passed = SignedDuration::try_from(self.started.elapsed()).unwrap_or_default();
-        self.epoch.saturating_add(passed).unwrap_or(self.epoch)
-    }
-}
-
-impl Play {
+impl<'a, G: Ground> Play<'a, G> {
     /// Sets everything up but the controller: what Stages are to hold, they hold.
-    async fn set(setup: &Setup<'_>) -> Result<Self, PlayError> {
+    async fn set(ground: G, setup: &'a Setup<'a>) -> Result<Self, PlayError> {
         let scenario = setup.scenario;
-        let clock = VirtualClock { epoch: EPOCH.parse().unwrap_or_default(), started: Instant::now() };
-        let server = ApiServer::new(setup.seed, move || clock.now(), stage_set::resources());
-        server.set_authorizer(Rbac);
-        let webhooks = Webhooks::new(setup.seed.wrapping_add(1), Arc::new(move || clock.now()));
-        let whose =
-            scenario.world.control_plane.as_deref().and_then(|text| ControlPlane::matching(text).ok());
-        server.set_admission(webhooks.with_control_plane(whose.unwrap_or_default()));
-        let disturbance = Disturbance::new(CONTROLLER);
-        server.set_faults(disturbance.clone());
         let names = scenario.freight();
         let mut play = Self {
-            admin: server.client(&User::admin()),
+            admin: ground.client(&User::admin())?,
             director: Arc::new(Director::new(named(&scenario.script, &names))),
             names,
             recorder: Recorder::new(),
-            disturbance,
             tasks: JoinSet::new(),
             kargo: None,
-            refloat: None,
-            n_replicas: 0,
-            clock,
+            refloat: Replicas::default(),
             before: Vec::new(),
-            n_before: 0,
-            server,
+            setup,
+            ground,
         };
-        for object in stage_set::world(scenario) {
+        for object in play.ground.objects(scenario) {
             play.create(&object).await?;
         }
-        play.start_kargo(scenario, setup.seed);
+        play.ground.in_force(scenario).await?;
+        play.start_kargo(setup.seed)?;
         for stage in &scenario.world.stages {
             for freight in &stage.holds {
-                let on = Stage { project: &scenario.world.project, name: &stage.name };
+                let on = Stage { project: play.project(), name: &stage.name };
                 let _ = people::promote(&play.admin, on, freight).await;
                 play.wait_until_held(on, freight, stage.verification).await?;
             }
         }
         Ok(play)
+    }
+
+    fn project(&self) -> &'a str {
+        &self.setup.scenario.world.project
+    }
+
+    fn start(&self) -> Start {
+        Start { project: self.project().to_owned(), engine: Arc::clone(&self.setup.engine) }
     }
 
     async fn create(&self, object: &serde_json::Value) -> Result<(), PlayError> {
@@ -203,7 +189,8 @@ impl Play {
     async fn wait_until_held(&self, on: Stage<'_>, freight: &str, verified: bool) -> Result<(), PlayError> {
         let until = Instant::now() + SET_UP;
         while Instant::now() < until {
-            if people::holds(&self.server, on, freight, verified) {
+            let holds = |view: &View<'_>| people::holds(view, on.name, freight, verified);
+            if self.ground.look(on.project, &[Looked::Stages], holds).await? {
                 return Ok(());
             }
             tokio::time::sleep(LOOK).await;
@@ -212,41 +199,46 @@ impl Play {
     }
 
     /// Puts policies in place, starts the controller, and lets the scenario begin once its policies are judged.
-    async fn begin(&mut self, setup: &Setup<'_>) -> Result<(), PlayError> {
-        let scenario = setup.scenario;
+    async fn begin(&mut self) -> Result<(), PlayError> {
+        let (setup, project) = (self.setup, self.project());
         for (name, bytes) in &setup.components {
             for object in stage_set::module(name, bytes) {
                 self.create(&object).await?;
             }
         }
-        for (name, spec) in &scenario.policies {
-            self.create(&stage_set::policy(&scenario.world.project, name, spec)).await?;
+        for (name, spec) in &setup.scenario.policies {
+            self.create(&stage_set::policy(project, name, spec)).await?;
         }
-        self.start_refloat(setup);
-        for _ in 0..60 {
+        self.start_refloat()?;
+        let until = Instant::now() + JUDGED;
+        while Instant::now() < until {
             tokio::time::sleep(LOOK).await;
-            if people::policies_are_judged(&self.server, &scenario.world.project) {
+            let kinds = [Looked::FailurePolicies];
+            if self.ground.look(project, &kinds, people::policies_are_judged).await? {
                 break;
             }
         }
-        self.before = people::promotions(&self.server, &scenario.world.project);
-        self.n_before = self.server.n_requests();
+        self.before = self.ground.look(project, &[Looked::Promotions], people::promotions).await?;
+        self.ground.count_from_here()?;
         if setup.seed > 0 {
-            self.disturbance.begin(setup.seed);
+            self.ground.trouble(Trouble::Requests { seed: setup.seed })?;
         }
         self.recorder = Recorder::new();
-        let (client, project) = (self.admin.clone(), scenario.world.project.clone());
-        let (names, recorder) = (self.names.clone(), self.recorder.clone());
+        let (client, names, recorder) = (self.admin.clone(), self.names.clone(), self.recorder.clone());
+        let project = project.to_owned();
+        for problem in self.ground.look(&project, &[Looked::FailurePolicies], people::not_accepted).await? {
+            self.recorder.note("refloat", problem);
+        }
         self.tasks.spawn(async move { timeline::watch(client, &project, &names, &recorder).await });
         // The onlooker has seen what is there before the first thing happens.
         tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(())
     }
 
-    fn start_kargo(&mut self, scenario: &Scenario, seed: u64) {
-        let client = self.server.client(&kargo::controller());
-        let (director, clock) = (Arc::clone(&self.director), self.clock);
-        let project = scenario.world.project.clone();
+    fn start_kargo(&mut self, seed: u64) -> Result<(), PlayError> {
+        let client = self.ground.client(&kargo::controller())?;
+        let (director, clock) = (Arc::clone(&self.director), self.ground.clock());
+        let project = self.project().to_owned();
         let playing = async move {
             let ended =
                 kargo::control(client, &project, &director, seed.wrapping_add(2), || clock.now()).await;
@@ -255,51 +247,27 @@ impl Play {
             }
         };
         self.kargo = Some(self.tasks.spawn(playing));
+        Ok(())
     }
 
-    fn start_refloat(&mut self, setup: &Setup<'_>) {
-        self.n_replicas += 1;
-        let options = policy_controller::Options {
-            namespace: "refloat-system".to_owned(),
-            lease: "refloat".to_owned(),
-            lease_duration: policy_controller::lease::DURATION,
-            identity: format!("refloat-{}", self.n_replicas),
-            account: policy_api::rights::DEFAULT_ACCOUNT.to_owned(),
-            scope: policy_controller::feeds::Scope::default(),
-            listen: None,
-            guests: policy_controller::guests::Guests::InPlace,
-            stopped: false,
-            checkpoints: policy_controller::steps::Checkpoints::default(),
-        };
-        let client = self.server.client(&User::new(CONTROLLER));
-        let (engine, clock) = (Arc::clone(&setup.engine), self.clock);
-        let clock = Clock::from_fn(move || {
-            policy_core::time::Timestamp(u32::try_from(clock.now().as_second()).unwrap_or_default())
-        });
-        let stop = tokio_util::sync::CancellationToken::new();
-        let running = async move {
-            if let Err(error) = policy_controller::run(client, engine, options, clock, stop).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the controller ended");
-            }
-        };
-        self.refloat = Some(self.tasks.spawn(running));
+    fn start_refloat(&mut self) -> Result<(), PlayError> {
+        let start = self.start();
+        Ok(self.refloat.start(self.setup.scenario.replicas, &start, &self.ground, &mut self.tasks)?)
     }
 
-    async fn timeline(&mut self, setup: &Setup<'_>) {
-        let seconds = |moment: &Moment| policy_core::time::parse_duration(&moment.at).unwrap_or_default();
-        let mut moments: Vec<&Moment> = setup.scenario.timeline.iter().collect();
-        moments.sort_by_key(|moment| seconds(moment));
-        for moment in moments {
-            let at = self.recorder.began() + Duration::from_secs(u64::from(seconds(moment)));
+    async fn timeline(&mut self) -> Result<(), PlayError> {
+        for moment in &self.setup.scenario.timeline {
+            let at = self.recorder.began() + Duration::from_secs(u64::from(moment.seconds()));
             tokio::time::sleep_until(at).await;
-            self.happen(setup, moment).await;
+            self.happen(moment).await?;
         }
+        Ok(())
     }
 
-    async fn happen(&mut self, setup: &Setup<'_>, moment: &Moment) {
-        let scenario = setup.scenario;
+    async fn happen(&mut self, moment: &Moment) -> Result<(), PlayError> {
+        let scenario = self.setup.scenario;
         if let Some(piece) = &moment.freight {
-            let discovered = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let discovered = self.ground.clock().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
             self.say(
                 people::create(&self.admin, &stage_set::freight(scenario, piece, &discovered)).await,
                 "kargo",
@@ -313,16 +281,26 @@ impl Play {
             let object = stage_set::policy(&scenario.world.project, name, spec);
             self.say(people::put_policy(&self.admin, &object).await, "the platform team");
         }
+        self.switch(moment).await?;
+        self.act(moment).await
+    }
+
+    /// What goes up and down.
+    async fn switch(&mut self, moment: &Moment) -> Result<(), PlayError> {
         if let Some(switch) = moment.webhooks {
             self.recorder.note("kargo", format!("its webhooks are {}", word(switch)));
-            self.disturbance.webhooks(switch == Switch::Down);
+            self.ground.trouble(Trouble::Webhooks { down: switch == Switch::Down })?;
         }
         if let Some(switch) = moment.kargo {
             self.recorder.note("kargo", format!("its controllers are {}", word(switch)));
-            self.switch_kargo(setup, switch);
+            match (switch, self.kargo.take()) {
+                (Switch::Down, Some(task)) => task.abort(),
+                (Switch::Up, None) => self.start_kargo(self.setup.seed.wrapping_add(100))?,
+                (_, task) => self.kargo = task,
+            }
         }
         if let Some(accident) = moment.next_create {
-            self.disturbance.next_create(accident);
+            self.ground.trouble(Trouble::NextCreate { accident })?;
         }
         if let Some(stages) = &moment.hangs {
             let text = match stages.as_slice() {
@@ -334,39 +312,57 @@ impl Play {
         }
         if let Some(switch) = moment.refloat {
             self.recorder.note("refloat", format!("the controller is {}", word(switch)));
-            self.switch_refloat(setup, switch);
+            match switch {
+                Switch::Down => self.refloat.die(),
+                Switch::Up => self.start_refloat()?,
+            }
         }
-        self.act(setup, moment).await;
+        if let Some(fate) = moment.leader {
+            let start = self.start();
+            let on = replicas::Stage { recorder: &self.recorder, tasks: &mut self.tasks };
+            self.refloat.meet(fate, &start, &mut self.ground, on).await?;
+        }
+        Ok(())
     }
 
     /// What people do. A refusal is shown, as they would see it.
-    async fn act(&self, setup: &Setup<'_>, moment: &Moment) {
-        let project = setup.scenario.world.project.as_str();
-        let person = |by: &str| self.server.client(&User::with_groups(by, vec!["system:masters".to_owned()]));
+    async fn act(&self, moment: &Moment) -> Result<(), PlayError> {
+        let project = self.project();
+        let person = |by: &str| self.ground.client(&User::with_groups(by, vec!["system:masters".to_owned()]));
         if let Some(promote) = &moment.promote {
             let on = Stage { project, name: &promote.stage };
-            self.say(people::promote(&person(&promote.by), on, &promote.freight).await, &promote.by);
+            self.say(people::promote(&person(&promote.by)?, on, &promote.freight).await, &promote.by);
         }
         if let Some(abort) = &moment.abort {
-            let on = Stage { project, name: &abort.stage };
             self.recorder.note(abort.by.as_str(), format!("aborts the Promotion of `{}`", abort.stage));
-            self.say(people::abort(&person(&abort.by), &self.server, on, abort.newest).await, &abort.by);
+            let open = |view: &View<'_>| people::open_promotion(view, &abort.stage, abort.newest);
+            if let Some(open) = self.ground.look(project, &[Looked::Promotions], open).await? {
+                self.say(people::abort(&person(&abort.by)?, project, &open).await, &abort.by);
+            }
         }
         if let Some(abort) = &moment.abort_verification {
             let on = Stage { project, name: &abort.stage };
             self.recorder.note(abort.by.as_str(), format!("aborts the verification of `{}`", abort.stage));
-            self.say(people::abort_verification(&person(&abort.by), &self.server, on).await, &abort.by);
+            let id = self.verification(&abort.stage).await?;
+            self.say(people::abort_verification(&person(&abort.by)?, on, id).await, &abort.by);
         }
         if let Some(again) = &moment.reverify {
             let on = Stage { project, name: &again.stage };
             self.recorder.note(again.by.as_str(), format!("has `{}` verified again", again.stage));
-            self.say(people::reverify(&person(&again.by), &self.server, on).await, &again.by);
+            let id = self.verification(&again.stage).await?;
+            self.say(people::reverify(&person(&again.by)?, on, id).await, &again.by);
         }
         if let Some(annotate) = &moment.annotate {
             let on = Stage { project, name: &annotate.stage };
             self.recorder.note(annotate.by.as_str(), format!("annotates Stage `{}`", annotate.stage));
-            self.say(people::annotate(&person(&annotate.by), on, &annotate.annotations).await, &annotate.by);
+            self.say(people::annotate(&person(&annotate.by)?, on, &annotate.annotations).await, &annotate.by);
         }
+        Ok(())
+    }
+
+    async fn verification(&self, stage: &str) -> Result<String, PlayError> {
+        let newest = |view: &View<'_>| people::verification(view, stage);
+        Ok(self.ground.look(self.project(), &[Looked::Stages], newest).await?)
     }
 
     fn say(&self, result: Result<(), kube::Error>, who: &str) {
@@ -379,52 +375,33 @@ impl Play {
         }
     }
 
-    fn switch_kargo(&mut self, setup: &Setup<'_>, switch: Switch) {
-        match (switch, self.kargo.take()) {
-            (Switch::Down, Some(task)) => task.abort(),
-            (Switch::Up, None) => self.start_kargo(setup.scenario, setup.seed.wrapping_add(100)),
-            (_, task) => self.kargo = task,
-        }
-    }
-
-    fn switch_refloat(&mut self, setup: &Setup<'_>, switch: Switch) {
-        match (switch, self.refloat.take()) {
-            (Switch::Down, Some(task)) => task.abort(),
-            (Switch::Up, None) => self.start_refloat(setup),
-            (_, task) => self.refloat = task,
-        }
-    }
-
     /// Lets time pass until everything rests, and for as long as the scenario says.
-    async fn rest(&self, setup: &Setup<'_>) {
-        let project = setup.scenario.world.project.as_str();
-        let until = setup.scenario.until_seconds().map(|seconds| Duration::from_secs(u64::from(seconds)));
-        let end = self.recorder.elapsed() + LONGEST;
-        let mut n_calm = 0;
-        loop {
-            let passed = self.recorder.elapsed();
-            let is_due = until.is_none_or(|until| passed >= until);
-            if (is_due && n_calm >= REST) || (until.is_none() && passed >= end) || (until.is_some() && is_due)
-            {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-            n_calm = if people::is_calm(&self.server, project) { n_calm + 1 } else { 0 };
+    async fn rest(&self) -> Result<(), PlayError> {
+        let until =
+            self.setup.scenario.until_seconds().map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let end = until.unwrap_or_else(|| self.recorder.elapsed() + LONGEST);
+        let (every, mut calm) = (self.ground.look_every(), Duration::ZERO);
+        while self.recorder.elapsed() < end && (until.is_some() || calm < REST) {
+            tokio::time::sleep(every).await;
+            let is_calm = self.ground.look(self.project(), &people::CALM, people::is_calm).await?;
+            calm = if is_calm { calm + every } else { Duration::ZERO };
         }
+        Ok(())
     }
 
-    fn end(mut self, setup: &Setup<'_>) -> Played {
+    async fn end(mut self) -> Result<Played, PlayError> {
         self.tasks.abort_all();
-        let requests = self.server.requests_since(self.n_before);
-        let facts = expect::facts(&self.server, setup.scenario, &self.names, &self.before, &requests);
-        Played {
+        let (scenario, requests) = (self.setup.scenario, self.ground.requests()?);
+        let facts = |view: &View<'_>| expect::facts(view, scenario, &self.names, &self.before, &requests);
+        let facts = self.ground.look(self.project(), &expect::LOOKED, facts).await?;
+        Ok(Played {
             timeline: self.recorder.entries(),
             lasted: self.recorder.elapsed(),
-            differences: expect::differences(&setup.scenario.expect, &facts),
+            differences: expect::differences(&scenario.expect, &facts),
             facts,
             requests,
-            hash: self.server.log_hash(),
-        }
+            hash: self.ground.hash(),
+        })
     }
 }
 

@@ -1,13 +1,13 @@
-//! What a scenario file may say, and which of it makes no sense.
+//! What a scenario file may say.
 //!
-//! In: a YAML document, read by the caller. Out: a [`Scenario`] and its [`Problem`]s, each with the path of the field.
-//! A scenario says what is there, how steps and verifications end, what people do and when, and what is expected.
+//! In: a YAML document, read by the caller. Out: a [`Scenario`]. It says what is there, how steps and verifications end,
+//! what people do and when, and what is expected. What of it makes no sense is the business of [`crate::problem`].
 //! Nothing here runs anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use kargo_model::{ControlPlane, Script};
-use policy_api::crd::policy_body::PolicyBody;
+use kargo_model::Script;
+use policy_api::crd::FailurePolicySpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,14 +24,17 @@ pub struct Scenario {
     pub world: WorldSpec,
     /// FailurePolicies of the Project, by name. Their mode is Enforce unless they say otherwise.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Value>")]
+    #[schemars(with = "BTreeMap<String, FailurePolicySpec>")]
     pub policies: BTreeMap<String, Value>,
     /// Components that policies name as ClusterPolicyModules: `builtin:NAME`, `example:NAME`, or a path beside this file.
     #[serde(default)]
     pub modules: BTreeMap<String, String>,
+    /// Replicas of the controller. One leads, the others wait until it is gone.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 5))]
+    pub replicas: u32,
     /// How steps, verifications and health end; Freight is named by its alias. What it does not name succeeds.
     #[serde(default)]
-    #[schemars(with = "Value")]
     pub script: Script,
     /// What happens, and when.
     #[serde(default)]
@@ -42,6 +45,10 @@ pub struct Scenario {
     /// How long it goes on at least after its beginning, such as `2h`. Without it, it ends when everything rests.
     #[serde(default)]
     pub until: Option<String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// What is there.
@@ -111,6 +118,9 @@ pub struct StageSpec {
     /// Whether Kargo promotes new Freight by itself.
     #[serde(default)]
     pub auto_promotion: bool,
+    /// Whether Kargo promotes only what the Stage before it holds right now, and not its newest.
+    #[serde(default)]
+    pub match_upstream: bool,
     /// Freight that it holds, verified, when the scenario begins: one alias per Warehouse.
     #[serde(default)]
     pub holds: Vec<String>,
@@ -172,10 +182,8 @@ pub struct Moment {
     /// Somebody changes annotations of a Stage; an empty text takes one away.
     pub annotate: Option<Annotate>,
     /// From now on steps, verifications and health end like this.
-    #[schemars(with = "Option<Value>")]
     pub script: Option<Script>,
-    /// A FailurePolicy is put in place or changed, by name.
-    #[schemars(with = "Option<BTreeMap<String, Value>>")]
+    /// A FailurePolicy is put in place or changed, by name: what is given is merged into what there is.
     pub policies: Option<BTreeMap<String, Value>>,
     /// Kargo's webhooks go down or come up.
     pub webhooks: Option<Switch>,
@@ -183,8 +191,10 @@ pub struct Moment {
     pub kargo: Option<Switch>,
     /// From now on Kargo looks at none of these Stages, however often it is woken; their Promotions run all the same.
     pub hangs: Option<Vec<String>>,
-    /// The controller dies without a word, or starts again.
+    /// The controller dies without a word, all replicas of it, or starts again.
     pub refloat: Option<Switch>,
+    /// Something happens to the replica that leads.
+    pub leader: Option<LeaderFate>,
     /// What becomes of the next Promotion that the controller asks for.
     pub next_create: Option<Accident>,
 }
@@ -201,6 +211,22 @@ pub enum Accident {
     StoredLate,
     /// It is carried out, answered, and carried out once more by something between client and server.
     Twice,
+}
+
+/// What happens to the replica that leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaderFate {
+    /// It dies without a word.
+    Dies,
+    /// It dies as soon as it has claimed an attempt, right before it sends the Promotion.
+    DiesWithClaim,
+    /// It dies right after it has sent a Promotion, before it knows the answer.
+    DiesAfterCreate,
+    /// None of its requests arrives any more; watches that are open go on.
+    CutOff,
+    /// Whoever was cut off can be reached again.
+    Back,
 }
 
 /// Up or down.
@@ -318,34 +344,21 @@ pub struct ExpectedStage {
     pub promotions: Option<usize>,
 }
 
-/// Something in a scenario that makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field, such as `timeline[2].promote.freight`.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: String,
-}
-
-impl Problem {
-    fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), help: help.into() }
-    }
-}
-
-/// An error of several lines, of which the last says what is wrong.
-fn one_line(error: &impl ToString) -> String {
-    let text = error.to_string();
-    text.lines().last().unwrap_or_default().trim().to_owned()
-}
-
 impl Scenario {
     /// Aliases of all Freight that ever exists.
     pub fn freight(&self) -> FreightNames {
-        let new = self.timeline.iter().filter_map(|moment| moment.freight.as_ref());
-        FreightNames::of(self.world.freight.iter().chain(new).map(|piece| piece.name.as_str()))
+        FreightNames::of(self.pieces().map(|piece| piece.name.as_str()))
+    }
+
+    /// All Freight that ever exists, that of the beginning first.
+    pub fn pieces(&self) -> impl Iterator<Item = &FreightSpec> {
+        self.world.freight.iter().chain(self.timeline.iter().filter_map(|moment| moment.freight.as_ref()))
+    }
+
+    /// The Warehouse of a piece of Freight.
+    pub fn warehouse_of<'a>(&'a self, piece: &'a FreightSpec) -> &'a str {
+        let first = self.world.warehouses.first().map(String::as_str);
+        piece.warehouse.as_deref().or(first).unwrap_or("web")
     }
 
     /// How long it goes on at least, seconds.
@@ -353,129 +366,27 @@ impl Scenario {
         policy_core::time::parse_duration(self.until.as_deref()?)
     }
 
-    /// What makes no sense in it.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = self.problems_of_world();
-        problems.extend(self.problems_of_policies());
-        problems.extend(self.timeline.iter().enumerate().flat_map(|(n, moment)| self.problems_at(n, moment)));
-        if let (Some(text), None) = (&self.until, self.until_seconds()) {
-            problems.push(no_duration("until", text));
-        }
-        problems.extend(self.problems_of_script());
-        for stage in self.expect.stages.keys() {
-            problems.extend(self.unknown_stage(&format!("expect.stages.{stage}"), stage));
-        }
-        problems
+    /// The JSON Schema of scenario files.
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
     }
+}
 
-    fn problems_of_world(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut seen = BTreeSet::new();
-        for (n, stage) in self.world.stages.iter().enumerate() {
-            let path = format!("world.stages[{n}]");
-            for upstream in &stage.after {
-                problems.extend(self.unknown_stage(&format!("{path}.after"), upstream));
-            }
-            for freight in &stage.holds {
-                problems.extend(self.unknown_freight(&format!("{path}.holds"), freight));
-            }
-            if !seen.insert(&stage.name) {
-                let message = format!("there are two Stages `{}`", stage.name);
-                problems.push(Problem::new(format!("{path}.name"), message, "give one another name"));
-            }
-        }
-        let pattern = self.world.control_plane.as_deref().map(ControlPlane::matching);
-        if let Some(Err(error)) = pattern {
-            let help = "write a regular expression, such as `^system:serviceaccount:kargo:`";
-            problems.push(Problem::new("world.controlPlane", one_line(&error), help));
-        }
-        if self.world.stages.is_empty() {
-            problems.push(Problem::new(
-                "world.stages",
-                "there is no Stage",
-                "add one, such as `- name: prod`",
-            ));
-        }
-        problems
-    }
-
-    fn problems_of_policies(&self) -> Vec<Problem> {
-        let in_time =
-            self.timeline.iter().enumerate().filter_map(|(n, moment)| {
-                Some((format!("timeline[{n}].policies"), moment.policies.as_ref()?))
-            });
-        let all = std::iter::once(("policies".to_owned(), &self.policies)).chain(in_time);
-        all.flat_map(|(path, policies)| {
-            policies.iter().filter_map(move |(name, spec)| {
-                // What changes in time is merged into what was there.
-                let mut whole = self.policies.get(name).cloned().unwrap_or_default();
-                kargo_model::merge::apply(&mut whole, spec);
-                let error = serde_json::from_value::<PolicyBody>(body_of(&whole)).err()?;
-                let help = "it is the `spec` of a FailurePolicy; `kubectl explain failurepolicy.spec` has its fields";
-                Some(Problem::new(format!("{path}.{name}"), error.to_string(), help))
-            })
-        })
-        .collect()
-    }
-
-    fn problems_at(&self, n: usize, moment: &Moment) -> Vec<Problem> {
-        let path = format!("timeline[{n}]");
-        let mut problems = Vec::new();
-        if policy_core::time::parse_duration(&moment.at).is_none() {
-            problems.push(no_duration(&format!("{path}.at"), &moment.at));
-        }
-        let n_acts = moment.n_acts();
-        if n_acts != 1 {
-            let message = format!("{n_acts} things happen at once here");
-            let help = "give each moment exactly one of `freight`, `promote`, `abort` and so on";
-            problems.push(Problem::new(path.clone(), message, help));
-        }
-        if let Some(promote) = &moment.promote {
-            problems.extend(self.unknown_stage(&format!("{path}.promote.stage"), &promote.stage));
-            problems.extend(self.unknown_freight(&format!("{path}.promote.freight"), &promote.freight));
-        }
-        let on_stage = [moment.abort_verification.as_ref(), moment.reverify.as_ref()];
-        let annotated = moment.annotate.as_ref().map(|annotate| &annotate.stage);
-        let aborted = moment.abort.as_ref().map(|abort| &abort.stage);
-        let hanging = moment.hangs.iter().flatten();
-        let named = on_stage.into_iter().flatten().map(|on| &on.stage);
-        for stage in named.chain(annotated).chain(aborted).chain(hanging) {
-            problems.extend(self.unknown_stage(&path, stage));
-        }
-        problems
-    }
-
-    fn problems_of_script(&self) -> Vec<Problem> {
-        let promotions = self.script.promotions.iter().map(|rule| ("promotions", &rule.stage, &rule.freight));
-        let runs = self.script.verifications.iter().map(|rule| ("verifications", &rule.stage, &rule.freight));
-        let health = self.script.health.iter().map(|rule| ("health", &rule.stage, &rule.freight));
-        let rules = promotions.chain(runs).chain(health);
-        rules
-            .flat_map(|(list, stage, freight)| {
-                let path = format!("script.{list}");
-                let stage = (!stage.is_empty()).then(|| self.unknown_stage(&path, stage)).flatten();
-                let freight = (!freight.is_empty()).then(|| self.unknown_freight(&path, freight)).flatten();
-                stage.into_iter().chain(freight)
-            })
-            .collect()
-    }
-
-    fn unknown_stage(&self, path: &str, stage: &str) -> Option<Problem> {
-        let names: Vec<&str> = self.world.stages.iter().map(|stage| stage.name.as_str()).collect();
-        let message = format!("there is no Stage `{stage}`");
-        (!names.contains(&stage))
-            .then(|| Problem::new(path, message, format!("there are: {}", names.join(", "))))
-    }
-
-    fn unknown_freight(&self, path: &str, freight: &str) -> Option<Problem> {
-        let message = format!("there is no Freight `{freight}`");
-        let help = "name it under `world.freight`, or let it appear in the timeline";
-        (!self.freight().knows(freight)).then(|| Problem::new(path, message, help))
+impl StageSpec {
+    /// The Warehouses whose Freight it wants.
+    pub fn wants<'a>(&'a self, world: &'a WorldSpec) -> &'a [String] {
+        if self.warehouses.is_empty() { &world.warehouses } else { &self.warehouses }
     }
 }
 
 impl Moment {
-    fn n_acts(&self) -> usize {
+    /// When, seconds after the beginning.
+    pub fn seconds(&self) -> u32 {
+        policy_core::time::parse_duration(&self.at).unwrap_or_default()
+    }
+
+    /// How many things happen in it.
+    pub(crate) fn n_acts(&self) -> usize {
         [
             self.freight.is_some(),
             self.promote.is_some(),
@@ -489,24 +400,11 @@ impl Moment {
             self.kargo.is_some(),
             self.hangs.is_some(),
             self.refloat.is_some(),
+            self.leader.is_some(),
             self.next_create.is_some(),
         ]
         .into_iter()
         .filter(|is_there| *is_there)
         .count()
     }
-}
-
-/// The part of a FailurePolicy's spec that a ClusterFailurePolicy's default has, too.
-fn body_of(spec: &Value) -> Value {
-    let mut body = spec.clone();
-    if let Some(fields) = body.as_object_mut() {
-        fields.remove("priority");
-        fields.remove("stageSelector");
-    }
-    body
-}
-
-fn no_duration(path: &str, text: &str) -> Problem {
-    Problem::new(path, format!("`{text}` is no duration"), "write it like `0s`, `90s` or `1h30m`")
 }

@@ -4,6 +4,8 @@
 //! the rights are the ones that `refloat install` and `refloat enable` print, so that a simulated controller may do no
 //! more than a real one. Nothing here sends anything.
 
+use std::sync::OnceLock;
+
 use base64::Engine as _;
 use kargo_model::Kind;
 use kube_memory::Resource;
@@ -20,26 +22,31 @@ const KARGO: &str = "kargo.akuity.io/v1alpha1";
 const OURS: &str = "refloat.dev/v1alpha1";
 
 /// The kinds that the API server has to know beside its own.
-pub fn resources() -> Vec<Resource> {
-    let of_kargo = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace).map(kargo::memory_resource);
-    let ours = policy_api::crd::crds().into_iter().map(|crd| {
-        let spec = crd.spec;
-        let version = spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
-        let known =
-            Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
-        if spec.scope == "Cluster" { known.cluster_wide() } else { known }
-    });
-    let definitions = Resource::custom(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-    );
-    of_kargo.chain(ours).chain([definitions.cluster_wide()]).collect()
+pub fn resources() -> &'static [Resource] {
+    // Making the schemas of our own kinds costs a good part of a short play.
+    static RESOURCES: OnceLock<Vec<Resource>> = OnceLock::new();
+    RESOURCES.get_or_init(|| {
+        let of_kargo =
+            Kind::ALL.into_iter().filter(|kind| *kind != Kind::Namespace).map(kargo::memory_resource);
+        let ours = policy_api::crd::crds().into_iter().map(|crd| {
+            let spec = crd.spec;
+            let version = spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
+            let known =
+                Resource::custom(&spec.group, &version, &spec.names.kind, &spec.names.plural).with_status();
+            if spec.scope == "Cluster" { known.cluster_wide() } else { known }
+        });
+        let definitions = Resource::custom(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+        );
+        of_kargo.chain(ours).chain([definitions.cluster_wide()]).collect()
+    })
 }
 
 /// Kargo's definitions, with the fields by which a minor is told.
-fn definitions(whose: Definitions) -> Vec<Value> {
+pub fn definitions(whose: Definitions) -> Vec<Value> {
     let field = json!({"type": "object"});
     let (of_stages, of_promotions) = match whose {
         Definitions::V1_11 => (
@@ -62,15 +69,19 @@ fn definitions(whose: Definitions) -> Vec<Value> {
         .collect()
 }
 
-/// Everything but Freight that appears later, policies and modules.
+/// What `refloat install` prints, but the Deployment.
+pub fn installation() -> Vec<Value> {
+    let mut objects = install::objects(&Install::default());
+    objects.retain(|object| object.get("kind").and_then(Value::as_str) != Some("Deployment"));
+    objects
+}
+
+/// The Project: everything but Freight that appears later, policies and modules.
 pub fn world(scenario: &Scenario) -> Vec<Value> {
     let world = &scenario.world;
     let project = world.project.as_str();
-    let mut objects = install::objects(&Install::default());
-    objects.retain(|object| object.get("kind").and_then(Value::as_str) != Some("Deployment"));
-    objects.extend(definitions(world.definitions));
-    objects.push(json!({"apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": project, "labels": {"kargo.akuity.io/project": "true"}}}));
+    let mut objects = vec![json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": project, "labels": {"kargo.akuity.io/project": "true"}}})];
     objects.push(json!({"apiVersion": KARGO, "kind": "Project", "metadata": {"name": project}}));
     objects.extend(account(scenario));
     for warehouse in &world.warehouses {
@@ -132,10 +143,13 @@ pub fn freight(scenario: &Scenario, piece: &FreightSpec, discovered: &str) -> Va
 fn stage_object(scenario: &Scenario, stage: &StageSpec) -> Value {
     let all = &scenario.world.warehouses;
     let warehouses = if stage.warehouses.is_empty() { all } else { &stage.warehouses };
-    let sources = match stage.after.as_slice() {
+    let mut sources = match stage.after.as_slice() {
         [] => json!({"direct": true}),
         after => json!({"stages": after}),
     };
+    if let (true, Some(sources)) = (stage.match_upstream, sources.as_object_mut()) {
+        sources.insert("autoPromotionOptions".to_owned(), json!({"selectionPolicy": "MatchUpstream"}));
+    }
     let requested: Vec<Value> = warehouses
         .iter()
         .map(|name| json!({"origin": {"kind": "Warehouse", "name": name}, "sources": sources}))

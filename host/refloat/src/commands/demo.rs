@@ -36,7 +36,8 @@ pub(crate) fn run(args: &DemoArgs, printer: &mut Printer) -> Ended {
     for (position, (name, text)) in chosen.iter().enumerate() {
         let file = format!("demo/scenarios/{name}.yaml");
         let scenario = simulate::read(input::parse_object(text, &file)?, &file)?;
-        let played = simulate::play(&scenario, 0, &engine, Path::new(""))?;
+        let components = simulate::components(&scenario, Path::new(""), &file)?;
+        let played = simulate::play(&scenario, 0, &engine, components)?;
         let mut layout = Layout::default();
         if position > 0 {
             layout.gap();

@@ -23,34 +23,60 @@ use crate::output::{self, Simulated};
 use crate::printer::Printer;
 
 pub(crate) fn run(args: &SimulateArgs, printer: &mut Printer) -> Ended {
-    let name = args.scenario.name();
-    let mut scenario = read(input::object(&args.scenario)?, &name)?;
+    let Some(place) = &args.scenario else {
+        printer.answer(&schema()?);
+        return Ok(Exit::AsExpected);
+    };
+    let name = place.name();
+    let mut scenario = read(input::object(place)?, &name)?;
     if let Some(place) = &args.policy {
-        let spec = policy(place)?;
-        scenario.policies = BTreeMap::from([("from-the-command-line".to_owned(), spec)]);
+        scenario = with_policy(scenario, place)?;
     }
-    let folder = match &args.scenario {
+    let folder = match place {
         Place::File(path) => path.parent().map(Path::to_path_buf).unwrap_or_default(),
         Place::Standard => PathBuf::new(),
     };
     resolve_captures(&mut scenario, args.captures.as_deref(), &name)?;
+    let components = components(&scenario, &folder, &name)?;
     let engine = Arc::new(modules::engine(&args.cache)?);
-    let played = play(&scenario, args.seed, &engine, &folder)?;
+    let played = play(&scenario, args.seed, &engine, components)?;
     let document = Simulated::of(&scenario.title, args.seed, &played);
     output::show(args.output, &document, printer, |_| human(&scenario, args.seed, &played))?;
     Ok(if played.differences.is_empty() { Exit::AsExpected } else { Exit::Differs })
 }
 
+/// The JSON Schema of scenarios, for editors.
+fn schema() -> Result<String, CannotRun> {
+    let text = serde_json::to_string_pretty(&Scenario::schema());
+    text.map(|text| text + "\n").map_err(|error| CannotRun::from_error(&error, "report this"))
+}
+
 /// A scenario that makes sense, or its first problem by file and path.
 pub(super) fn read(value: Value, name: &str) -> Result<Scenario, CannotRun> {
     let scenario: Scenario = input::checked(value, name, "scenario")?;
-    match scenario.problems().into_iter().next() {
-        None => Ok(scenario),
-        Some(problem) => {
-            let line = format!("`{name}` makes no sense at `{}`: {}", problem.path, problem.message);
-            Err(CannotRun::new(line, problem.help))
-        }
-    }
+    sensible(&scenario, "", name)?;
+    Ok(scenario)
+}
+
+/// The first problem of a scenario, by file and path. `within` is what its path begins with in the scenario and not in
+/// that file.
+fn sensible(scenario: &Scenario, within: &str, file: &str) -> Result<(), CannotRun> {
+    let Some(problem) = scenario.problems().into_iter().next() else { return Ok(()) };
+    let path = problem.path.strip_prefix(within).unwrap_or(&problem.path);
+    let path = if path.is_empty() { "the top" } else { path };
+    Err(no_sense(file, path, &problem.message, problem.help))
+}
+
+fn no_sense(file: &str, path: &str, message: &str, help: String) -> CannotRun {
+    CannotRun::new(format!("`{file}` makes no sense at `{path}`: {message}"), help)
+}
+
+/// The scenario with a FailurePolicy from another file in place of its own.
+fn with_policy(mut scenario: Scenario, place: &Place) -> Result<Scenario, CannotRun> {
+    const NAME: &str = "from-the-command-line";
+    scenario.policies = BTreeMap::from([(NAME.to_owned(), policy(place)?)]);
+    sensible(&scenario, &format!("policies.{NAME}."), &place.name())?;
+    Ok(scenario)
 }
 
 /// The spec of a FailurePolicy in a file, or a file that is one.
@@ -63,41 +89,57 @@ fn policy(place: &Place) -> Result<Value, CannotRun> {
 }
 
 fn resolve_captures(scenario: &mut Scenario, folder: Option<&Path>, name: &str) -> Result<(), CannotRun> {
-    let find = |capture: &str, alias: &str| -> Option<Outcome> {
+    let mut find = |capture: &str, alias: &str| -> Option<Outcome> {
         let file = folder?.join(capture).join("promotion.yaml");
         let promotion = input::object(&Place::File(file)).ok()?;
         Outcome::of_capture(&promotion, alias)
     };
-    let moments = scenario.timeline.iter_mut().filter_map(|moment| moment.script.as_mut());
-    for script in std::iter::once(&mut scenario.script).chain(moments) {
-        script.resolve(find).map_err(|error| {
-            let help = "`--captures FOLDER` says where captured step failures are";
-            CannotRun::from_error(&error, help).in_file(name)
-        })?;
+    let moments = scenario.timeline.iter_mut().enumerate();
+    let later =
+        moments.filter_map(|(n, moment)| Some((format!("timeline[{n}].script"), moment.script.as_mut()?)));
+    for (path, script) in std::iter::once(("script".to_owned(), &mut scenario.script)).chain(later) {
+        for (n, rule) in script.promotions.iter_mut().enumerate() {
+            for (alias, outcome) in &mut rule.steps {
+                outcome.resolve(alias, &mut find).map_err(|error| {
+                    let path = format!("{path}.promotions[{n}].steps.{alias}");
+                    let help = "`--captures FOLDER` says where captured step failures are";
+                    no_sense(name, &path, &error.to_string(), help.to_owned())
+                })?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Plays a scenario whose modules are named relative to `folder`.
-pub(super) fn play(
+/// Bytes of a scenario's modules, which are named relative to `folder`.
+pub(super) fn components(
     scenario: &Scenario,
-    seed: u64,
-    engine: &Arc<Engine>,
     folder: &Path,
-) -> Result<Played, CannotRun> {
+    name: &str,
+) -> Result<BTreeMap<String, Vec<u8>>, CannotRun> {
     let mut components = BTreeMap::new();
-    for (name, module) in &scenario.modules {
-        let loaded = match module.strip_prefix("example:") {
+    for (module, source) in &scenario.modules {
+        let loaded = match source.strip_prefix("example:") {
             Some(example) => policy_source::example(example),
-            None => match Module::parse(module) {
+            None => match Module::parse(source) {
                 Module::File(path) => Module::File(folder.join(path)).load(),
                 builtin => builtin.load(),
             },
         };
-        let component =
-            loaded.map_err(|error| CannotRun::from_error(&error, "").in_file(&format!("modules.{name}")))?;
-        components.insert(name.clone(), component.bytes);
+        let place = format!("{name}` at `modules.{module}");
+        let component = loaded.map_err(|error| CannotRun::from_error(&error, "").in_file(&place))?;
+        components.insert(module.clone(), component.bytes);
     }
+    Ok(components)
+}
+
+/// Plays a scenario.
+pub(super) fn play(
+    scenario: &Scenario,
+    seed: u64,
+    engine: &Arc<Engine>,
+    components: BTreeMap<String, Vec<u8>>,
+) -> Result<Played, CannotRun> {
     let setup = Setup { scenario, seed, engine: Arc::clone(engine), components };
     simulator::play(&setup).map_err(|error| {
         CannotRun::from_error(&error, "what the world holds at the beginning has to be possible")
