@@ -83,6 +83,9 @@ fn look_case(case: &Value) -> anyhow::Result<Value> {
     if !found.refresh.is_empty() {
         actual["refreshMayHelp"] = serde_json::to_value(&found.refresh)?;
     }
+    if let Some(lasting) = &found.lasting {
+        actual["lasting"] = json!(lasting);
+    }
     if found.wants_run {
         actual["wantsRun"] = json!(true);
     }
@@ -94,6 +97,9 @@ fn short(failure: &Failure) -> Value {
     let mut short = json!({
         "id": failure.id, "trigger": failure.trigger, "at": clock(failure.at), "summary": failure.summary,
     });
+    if let Some(abort) = &failure.user_abort {
+        short["userAbort"] = json!(abort);
+    }
     if let Some(promotion) = &failure.promotion {
         short["promotion"] = json!(promotion);
     }

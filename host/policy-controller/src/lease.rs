@@ -47,6 +47,8 @@ pub struct Wanted<'a> {
 pub struct Acquired {
     /// When the last leader was seen alive; `None` on the very first start.
     pub previous: Option<Timestamp>,
+    /// Since when the Lease is its own, on its monotonic clock, at the latest.
+    pub sent: Instant,
 }
 
 /// The Lease could not be read or written.
@@ -81,18 +83,20 @@ impl Lease {
     pub async fn acquire(&self) -> Acquired {
         let mut seen: Option<Seen> = None;
         loop {
-            match self.try_acquire(&mut seen).await {
-                Ok(Some(acquired)) => return acquired,
-                Ok(None) => {}
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet"),
+            // An answer that comes late says what was true when it was asked for.
+            match timeout(self.period(), self.try_acquire(&mut seen, Instant::now())).await {
+                Ok(Ok(Some(acquired))) => return acquired,
+                Ok(Ok(None)) => {}
+                Err(_) => tracing::warn!("no Lease yet: the API server takes too long"),
+                Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet"),
             }
             tokio::time::sleep(self.period()).await;
         }
     }
 
-    /// Renews until leadership is lost.
-    pub async fn hold(&self) {
-        let mut renewed = Instant::now();
+    /// Renews until leadership is lost that was acquired with a request of that time.
+    pub async fn hold(&self, sent: Instant) {
+        let mut renewed = sent;
         while renewed.elapsed() < self.period() * 2 {
             tokio::time::sleep(self.period()).await;
             let sent = Instant::now();
@@ -127,9 +131,13 @@ impl Lease {
         }
     }
 
-    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Acquired>, LeaseError> {
+    async fn try_acquire(
+        &self,
+        seen: &mut Option<Seen>,
+        sent: Instant,
+    ) -> Result<Option<Acquired>, LeaseError> {
         let Some(object) = self.get().await? else {
-            return Ok(self.create().await?.then_some(Acquired { previous: None }));
+            return Ok(self.create().await?.then_some(Acquired { previous: None, sent }));
         };
         let free = holder(&object).is_none_or(|holder| holder.is_empty() || holder == self.identity);
         if !free && !self.has_expired(&object, seen) {
@@ -139,7 +147,7 @@ impl Lease {
         let mut mine = object;
         let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
         mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });
-        Ok(self.replace(&mine).await?.then_some(Acquired { previous }))
+        Ok(self.replace(&mine).await?.then_some(Acquired { previous, sent }))
     }
 
     async fn renew(&self) -> Result<bool, LeaseError> {
@@ -188,8 +196,12 @@ impl Lease {
     /// Whether nobody has renewed it for its whole duration, as watched from here.
     fn has_expired(&self, object: &Object, seen: &mut Option<Seen>) -> bool {
         let resource_version = object.metadata.resource_version.clone();
+        // Its holder goes by its own duration, which may be longer during a change of settings.
+        let theirs = object.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        let theirs = theirs.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        let duration = theirs.unwrap_or_default().max(self.duration);
         match seen {
-            Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= self.duration,
+            Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= duration,
             Some(_) | None => {
                 *seen = Some(Seen { resource_version, at: Instant::now() });
                 false

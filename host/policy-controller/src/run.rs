@@ -148,7 +148,7 @@ async fn terms(replica: &Replica) {
         tracing::info!(identity = replica.options.identity, "leading");
         tokio::select! {
             biased;
-            () = lease.hold() => {}
+            () = lease.hold(acquired.sent) => {}
             () = replica.lead(acquired.previous) => {}
         }
         replica.metrics.leader.set(0);
@@ -208,6 +208,7 @@ impl Replica {
             account: Arc::from(self.options.account.as_str()),
             stopped: self.options.stopped,
             previous_leader,
+            leading_since: self.clock.now(),
             accesses: Accesses::default(),
             memory: Memory::default(),
             guests: self.options.guests,

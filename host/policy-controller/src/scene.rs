@@ -5,6 +5,7 @@
 //! Nothing here writes, and nothing here decides.
 
 use policy_api::kargo::{self, convert};
+use policy_core::context::ActorKind;
 use policy_core::detect;
 use policy_core::incident::{Delivery, IncidentState};
 use policy_core::name::VerificationId;
@@ -15,6 +16,7 @@ use policy_core::snapshot::{
 use policy_core::stage_memory::{self, StageMemory};
 use policy_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::host::Host;
 use crate::queue::StageKey;
@@ -34,6 +36,8 @@ pub struct Scene {
     pub freight: Vec<FreightSnapshot>,
     /// What is remembered of the Stage.
     pub memory: StageMemory,
+    /// When it began to be read: nothing in it is older.
+    pub read_at: Instant,
     /// The AnalysisRun of the newest verification, when Kargo may have missed its end. `None` while nobody has to look;
     /// inside of it, `None` when it is not there.
     pub run: Option<Option<AnalysisRunSnapshot>>,
@@ -91,6 +95,10 @@ impl Scene {
 
 /// The delivery that a Promotion's labels speak of.
 pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
+    // Whoever copies a Promotion of ours copies its labels.
+    if promotion.actor_kind != ActorKind::Refloat {
+        return None;
+    }
     let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
     let kind = promotion.labels.get(policy_api::names::KIND)?;
     Some(Delivery {
@@ -101,6 +109,12 @@ pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
         promotion: Some(promotion.name.clone()),
         freight: Some(promotion.freight.clone()),
     })
+}
+
+/// Whether a Promotion that carries our labels is one of ours; one that cannot be understood may be.
+pub fn may_be_ours(host: &Host, object: &kargo::Promotion) -> bool {
+    let reading = convert::Reading { account: &host.account, capture: &[] };
+    understood(object, &reading).is_none_or(|promotion| promotion.actor_kind == ActorKind::Refloat)
 }
 
 /// The number at the end of an attempt's id, see `policy_api::names::attempt_id`.
@@ -115,6 +129,7 @@ fn attempt_of(promotion: &PromotionSnapshot) -> Option<u32> {
 /// When the API server does not answer or an object of the Stage itself cannot be understood.
 pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Option<Scene>, SceneError> {
     let failed = |source| SceneError::Read { key: key.clone(), source };
+    let read_at = Instant::now();
     let stage: kargo::Stage = match host.requests.stage(key).await {
         Ok(stage) => stage,
         Err(error) if error.is_not_found() => return Ok(None),
@@ -130,7 +145,7 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
     let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
     let memory = stage_records::remembered(host, key, &stage);
     let freight = host.stores.freight(&key.project);
-    let mut scene = Scene { project, stage, promotions, freight, memory, run: None };
+    let mut scene = Scene { project, stage, promotions, freight, memory, read_at, run: None };
     if detect::run_is_due(&scene.stage).is_some_and(|due| due <= host.clock.now()) {
         scene.run = Some(analysis_run(host, key, scene.verification()).await?);
     }
