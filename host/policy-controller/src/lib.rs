@@ -45,4 +45,4 @@ pub mod visit;
 pub mod waits;
 pub mod watch;
 
-pub use run::{Options, RunError, run};
+pub use run::{Options, RunError, run, run_counting};

@@ -102,14 +102,22 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let replica = Replica {
-        engine,
-        metrics: Arc::new(Metrics::default()),
-        health: Arc::new(Health::default()),
-        client,
-        options,
-        clock,
-    };
+    run_counting(client, engine, options, clock, stop, Arc::default()).await
+}
+
+/// [`run`], with what it counts in somebody else's hands, too.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_counting(
+    client: kube::Client,
+    engine: Arc<Engine>,
+    options: Options,
+    clock: Clock,
+    stop: CancellationToken,
+    metrics: Arc<Metrics>,
+) -> Result<(), RunError> {
+    let replica = Replica { engine, metrics, health: Arc::new(Health::default()), client, options, clock };
     let mut server = JoinSet::new();
     if let Some(address) = replica.options.listen {
         serve(&replica, address, &mut server).await?;

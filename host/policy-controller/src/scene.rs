@@ -114,7 +114,7 @@ pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
 /// Whether a Promotion that carries our labels is one of ours; one that cannot be understood may be.
 pub fn may_be_ours(host: &Host, object: &kargo::Promotion) -> bool {
     let reading = convert::Reading { account: &host.account, capture: &[] };
-    understood(object, &reading).is_none_or(|promotion| promotion.actor_kind == ActorKind::Refloat)
+    convert::promotion(object, &reading).ok().is_none_or(|promotion| promotion.actor_kind == ActorKind::Refloat)
 }
 
 /// The number at the end of an attempt's id, see `policy_api::names::attempt_id`.
@@ -130,16 +130,19 @@ fn attempt_of(promotion: &PromotionSnapshot) -> Option<u32> {
 pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Option<Scene>, SceneError> {
     let failed = |source| SceneError::Read { key: key.clone(), source };
     let read_at = Instant::now();
-    let stage: kargo::Stage = match host.requests.stage(key).await {
+    let stage: kargo::Perhaps<kargo::Stage> = match host.requests.stage(key).await {
         Ok(stage) => stage,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let stage = convert::stage(&stage).map_err(|source| SceneError::Convert { key: key.clone(), source })?;
+    let stage = stage.object().map_err(|error| *error).and_then(|stage| convert::stage(&stage));
+    let stage = stage.map_err(|source| SceneError::Convert { key: key.clone(), source })?;
     let label = stage_label_value(key.stage.as_str());
-    let objects: Vec<kargo::Promotion> = host.requests.promotions_of(key, &label).await.map_err(failed)?;
+    let objects: Vec<kargo::Perhaps<kargo::Promotion>> =
+        host.requests.promotions_of(key, &label).await.map_err(failed)?;
     let reading = convert::Reading { account: &host.account, capture };
-    let mut promotions: Vec<_> = objects.iter().filter_map(|object| understood(object, &reading)).collect();
+    let mut promotions: Vec<_> =
+        objects.into_iter().filter_map(|object| understood(object, &reading)).collect();
     promotions.retain(|promotion| promotion.stage == key.stage);
     promotions.sort_by(|one, two| one.name.cmp(&two.name));
     let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
@@ -153,13 +156,18 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
 }
 
 /// A Promotion that cannot be understood is left out: it must not keep its Stage from being handled.
-fn understood(object: &kargo::Promotion, reading: &convert::Reading<'_>) -> Option<PromotionSnapshot> {
-    convert::promotion(object, reading)
+fn understood(
+    object: kargo::Perhaps<kargo::Promotion>,
+    reading: &convert::Reading<'_>,
+) -> Option<PromotionSnapshot> {
+    let read = object.object().map_err(|error| *error);
+    read.and_then(|object| convert::promotion(&object, reading))
         .inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "Promotion left out"))
         .ok()
 }
 
-/// Reads the AnalysisRun of a verification, if it has one and it is still there.
+/// Reads the AnalysisRun of a verification, if it has one and it is still there. One that cannot be understood counts as
+/// not there: nothing is ever concluded from that.
 ///
 /// # Errors
 /// When the API server does not answer.
@@ -171,12 +179,19 @@ pub async fn analysis_run(
     let Some(name) = verification.and_then(|verification| verification.analysis_run.as_deref()) else {
         return Ok(None);
     };
-    let run: Option<kargo::AnalysisRun> = host
+    let run: Option<kargo::Perhaps<kargo::AnalysisRun>> = host
         .requests
         .analysis_run(&key.project, name)
         .await
         .map_err(|source| SceneError::Read { key: key.clone(), source })?;
-    Ok(run.and_then(|run| convert::analysis_run(&run).ok()))
+    let read =
+        run.map(|run| run.object().map_err(|error| *error).and_then(|run| convert::analysis_run(&run)));
+    Ok(read.and_then(|read| {
+        read.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "AnalysisRun left out")
+        })
+        .ok()
+    }))
 }
 
 /// The value of Kargo's Stage label: the name, or what fits of it and a hash (capture `g/long-stage-name`).

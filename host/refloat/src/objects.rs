@@ -170,16 +170,7 @@ fn flatten(mut document: Value, all: &mut Vec<Value>) {
 
 /// One object; items of a list do not say their kind, and messages should.
 fn decode<K: DeserializeOwned>(document: &Value, kind: &str) -> Result<K, ConvertError> {
-    kargo::from_value(document).map_err(|error| match error {
-        ConvertError::Decode { object, path, problem } => {
-            let object = match object.strip_prefix("object ") {
-                Some(rest) => format!("{kind} {rest}"),
-                None => object,
-            };
-            ConvertError::Decode { object, path, problem }
-        }
-        other => other,
-    })
+    kargo::from_value(document).map_err(|error| error.of_kind(kind))
 }
 
 fn documents(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
