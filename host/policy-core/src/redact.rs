@@ -34,6 +34,7 @@ static PERHAPS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 fn rules() -> Vec<(String, &'static str)> {
+    // Quotes may have any number of backslashes: what a server answers as JSON in JSON, Kargo quotes once more.
     // What is redacted already ends at its mark, or a second pass would eat what follows it.
     let value = r#"(?:\*\*\*|"[^"]*"|'[^']*'|[^\s&"',;)\]}]+)"#;
     let rule = |pattern: &str, with| (pattern.to_owned(), with);
@@ -45,7 +46,7 @@ fn rules() -> Vec<(String, &'static str)> {
         // A user name alone may be a token; `git` is only ever the name that SSH wants.
         rule(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)(git@)?(?:[^/\s?#"]+@)?"#, "${1}${2}\u{0}"),
         rule(
-            r#"(?i)\b((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?(?:\*\*\*|[^\s"',;\\]+)"#,
+            r#"(?i)\b((?:proxy-)?authorization\\*["']?\s*[:=]\s*\\*["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?(?:\*\*\*|[^\s"',;\\]+)"#,
             "${1}***",
         ),
         rule(r"\bgh[pousr]_[A-Za-z0-9]{16,}", MARK),
@@ -67,9 +68,9 @@ fn rules() -> Vec<(String, &'static str)> {
         rule(r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}", MARK),
         rule(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*", MARK),
         (format!(r"(?i)\b([a-z0-9_.-]*(?:{SECRET_WORDS})[a-z0-9_]* ?= ?){value}"), "${1}***"),
-        (format!(r#"(?i)(\\?"(?:[a-z0-9_.-]*(?:{SECRET_WORDS})|auth)\\?"\s*:\s*\\?")[^"\\]*"#), "${1}***"),
+        (format!(r#"(?i)(\\*"(?:[a-z0-9_.-]*(?:{SECRET_WORDS})|auth)\\*"\s*:\s*\\*")[^"\\]*"#), "${1}***"),
         rule(
-            r#"(?i)\b((?:private-token|job-token|deploy-token|x-[a-z-]*(?:key|token|secret|api)|(?:set-)?cookie)\\?["']?\s*[:=]\s*\\?["']?)(?:\*\*\*|[^\s"',;\\]+)"#,
+            r#"(?i)\b((?:private-token|job-token|deploy-token|x-[a-z-]*(?:key|token|secret|api)|(?:set-)?cookie)\\*["']?\s*[:=]\s*\\*["']?)(?:\*\*\*|[^\s"',;\\]+)"#,
             "${1}***",
         ),
         (
