@@ -114,7 +114,9 @@ pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
 /// Whether a Promotion that carries our labels is one of ours; one that cannot be understood may be.
 pub fn may_be_ours(host: &Host, object: &kargo::Promotion) -> bool {
     let reading = convert::Reading { account: &host.account, capture: &[] };
-    convert::promotion(object, &reading).ok().is_none_or(|promotion| promotion.actor_kind == ActorKind::Refloat)
+    convert::promotion(object, &reading)
+        .ok()
+        .is_none_or(|promotion| promotion.actor_kind == ActorKind::Refloat)
 }
 
 /// The number at the end of an attempt's id, see `policy_api::names::attempt_id`.
