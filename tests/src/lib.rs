@@ -33,6 +33,7 @@ pub mod model_watch;
 pub mod policy_case;
 pub mod process;
 pub mod real_ground;
+pub mod replica;
 pub mod rights;
 pub mod stage_play;
 pub mod tls;

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::apiserver::{ADMIN, ALICE, ApiServer, REFLOAT, User};
 use crate::audit::{Mark, Requests};
 use crate::kargo::{KargoStandIn, api, create, get};
-use crate::process::Supervised;
 use crate::rights::{Grant, rule};
 use crate::until;
 
@@ -30,7 +29,7 @@ const OURS: &str = "refloat.dev/v1alpha1";
 
 /// A Project on stage.
 pub struct StagePlay<'a> {
-    server: &'a ApiServer,
+    pub(crate) server: &'a ApiServer,
     /// The Project.
     pub project: String,
     /// Kargo.
@@ -363,41 +362,6 @@ impl<'a> StagePlay<'a> {
     pub fn writes_to_kargo(&self) -> anyhow::Result<Requests> {
         let account = format!("system:serviceaccount:{}:refloat", self.project);
         Ok(self.audit()?.as_actor(&account).group("kargo.akuity.io").writes())
-    }
-
-    /// Starts a replica of the controller for this Project.
-    ///
-    /// # Errors
-    /// When the program is not there.
-    pub fn replica(&self, name: &str, more: &[&str]) -> anyhow::Result<Supervised> {
-        let program = refloat()?;
-        let folder = self.server.folder().join(format!("{}-{name}", self.project));
-        std::fs::create_dir_all(&folder)?;
-        let kubeconfig = self.server.kubeconfig(REFLOAT)?;
-        let path = |path: &Path| path.display().to_string();
-        let mut arguments: Vec<String> = [
-            "controller",
-            "--kubeconfig",
-            &path(kubeconfig),
-            "--namespace",
-            "refloat-system",
-            "--lease",
-            &self.project,
-            "--identity",
-            name,
-            "--project",
-            &self.project,
-            "--lease-seconds",
-            "3",
-            "--listen",
-            "127.0.0.1:0",
-            "--cache",
-            &path(&cache()?),
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-        Ok(Supervised::start(&folder, name, &program, &arguments)?)
     }
 }
 

@@ -58,6 +58,15 @@ pub struct LeaseError {
     source: kube::Error,
 }
 
+/// What a replica waits for that does not lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Somebody else leads.
+    ForTheLeader,
+    /// The API server does not answer, or refuses.
+    ForTheServer,
+}
+
 /// What was seen of somebody else's Lease, and when on our own monotonic clock: wall clocks of two machines are
 /// never compared.
 struct Seen {
@@ -77,14 +86,18 @@ impl Lease {
         self.duration / 3
     }
 
-    /// Waits until this replica leads. Errors of the API server are logged and tried again.
-    pub async fn acquire(&self) -> Acquired {
+    /// Waits until this replica leads. Errors of the API server are logged and tried again; `waits` is told after each try
+    /// whether somebody else leads, or nobody can be asked.
+    pub async fn acquire(&self, waits: impl Fn(Waits)) -> Acquired {
         let mut seen: Option<Seen> = None;
         loop {
             match self.try_acquire(&mut seen).await {
                 Ok(Some(acquired)) => return acquired,
-                Ok(None) => {}
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet"),
+                Ok(None) => waits(Waits::ForTheLeader),
+                Err(error) => {
+                    waits(Waits::ForTheServer);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet");
+                }
             }
             tokio::time::sleep(self.period()).await;
         }

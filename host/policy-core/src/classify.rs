@@ -60,8 +60,10 @@ pub fn promotion_by(
         },
     };
     let kind = failed.map(|step| step.kind.as_str());
-    for hint in hints {
-        narrow(&mut classification, hint, kind);
+    // The most trusted one that names a class is believed; all of them make repeating less likely.
+    let believed = hints.iter().position(|hint| hint.class.is_some());
+    for (at, hint) in hints.iter().enumerate() {
+        narrow(&mut classification, hint, kind, believed == Some(at));
     }
     classification
 }
@@ -98,8 +100,8 @@ const HEALTH: &str = "stage-health";
 
 /// Classifies what Kargo says about the health of a Stage whose last Promotion succeeded. The Freight is deployed by
 /// then, so the effect is complete.
-pub fn health(issue: &str) -> Classification {
-    Classification { effect: Effect::Complete, ..text(Some(HEALTH), issue) }
+fn health(catalogue: &Catalogue, issue: &str) -> Classification {
+    Classification { effect: Effect::Complete, ..text_by(catalogue, Some(HEALTH), issue) }
 }
 
 /// A `fail` step says no more than its message, so an envelope in it is what the row says, not a hint about it.
@@ -132,8 +134,8 @@ fn found(rule: &str, verdict: Verdict, text: &str, effect: Effect) -> Classifica
 }
 
 /// A hint narrows: the stricter view on repeating wins, and its class counts only where the rules are not sure or
-/// do not know the step.
-fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&str>) {
+/// do not know the step, and only when it is the one that is believed.
+fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&str>, is_believed: bool) {
     if let Some(retry) = hint.retry {
         classification.retryability = classification.retryability.max(retry);
     }
@@ -153,12 +155,14 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
         && class != classification.class
     {
         // The step's word for the class never makes repeating more likely than the rules do.
-        classification.class = class;
         let implied = retryability_of(class);
         if implied >= Retryability::NeedsChange {
             classification.retryability = classification.retryability.max(implied);
         }
-        classification.rule = format!("{}+hint", classification.rule);
+        if is_believed {
+            classification.class = class;
+            classification.rule = format!("{}+hint", classification.rule);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use kargo_model::{ControlPlane, Script};
 use kube_memory::User;
 use kube_memory::audit::Requests;
+use policy_core::classify::catalogue::Catalogue;
 use policy_engine::Engine;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -172,7 +173,13 @@ impl<'a, G: Ground> Play<'a, G> {
     }
 
     fn start(&self) -> Start {
-        Start { project: self.project().to_owned(), engine: Arc::clone(&self.setup.engine) }
+        // Rules that cannot be read are one of the scenario's problems, and it is without those.
+        let catalogue = self.setup.scenario.catalogue().unwrap_or_else(|_| Catalogue::built_in().clone());
+        Start {
+            project: self.project().to_owned(),
+            engine: Arc::clone(&self.setup.engine),
+            catalogue: Arc::new(catalogue),
+        }
     }
 
     async fn create(&self, object: &serde_json::Value) -> Result<(), PlayError> {

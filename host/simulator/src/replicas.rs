@@ -10,6 +10,7 @@ use kube::api::Api;
 use kube_memory::User;
 use policy_controller::clock::Clock;
 use policy_controller::feeds::Scope;
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::name::ProjectName;
 use policy_engine::Engine;
 use tokio::sync::Notify;
@@ -44,6 +45,8 @@ pub(crate) struct Start {
     pub(crate) project: String,
     /// What runs components.
     pub(crate) engine: Arc<Engine>,
+    /// What failures mean.
+    pub(crate) catalogue: Arc<Catalogue>,
 }
 
 impl Start {
@@ -60,6 +63,7 @@ impl Start {
             identity: identity(replica),
             account: policy_api::rights::DEFAULT_ACCOUNT.to_owned(),
             scope: Scope([ProjectName::new(self.project.as_str())].into()),
+            catalogue: Arc::clone(&self.catalogue),
             listen: None,
             guests: policy_controller::guests::Guests::InPlace,
             stopped: false,
