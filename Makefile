@@ -10,7 +10,7 @@ TEST_PARTS := wasm-target fmt deny builtins test-binaries build cargo-test
 # Clippy looks at our crates while they are compiled, so that dependencies are compiled once and not once more for lints.
 LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
-.PHONY: help demo test lint bench $(TEST_PARTS)
+.PHONY: help demo test lint bench fuzz $(TEST_PARTS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
@@ -56,3 +56,8 @@ bench: builtins ## what a decision and a simulated incident cost, beside the fig
 	  target/guests/wasm32-wasip2/release/hostile.wasm target/release/refloat-compile
 	$(CARGO) build --release --quiet -p simulator --example incidents
 	target/release/examples/incidents target/release/refloat-compile host/refloat/demo/scenarios/*.yaml tests/scenarios/*.yaml
+	$(CARGO) build --release --quiet -p simulator --example understanding
+	target/release/examples/understanding tests/data/captures
+
+fuzz: ## random input to what reads other people's texts and objects, FUZZ_SECONDS (60) per target (needs a C++ compiler)
+	@scripts/fuzz $(FUZZ_TARGETS)

@@ -137,7 +137,13 @@ impl Side {
 fn read(text: &str, path: &str) -> Value {
     let whole = parsed(text);
     let is_status = whole.get("kind").is_some_and(|kind| kind == "Status");
-    if path.contains("watch=true") && !is_status { text.lines().map(parsed).collect() } else { whole }
+    let is_watch = path.contains("watch=true") && !is_status;
+    if is_watch { text.lines().map(parsed).filter(|line| !is_passing(line)).collect() } else { whole }
+}
+
+/// A bookmark that only says how far the server has come: what else is written to it meanwhile decides whether it comes.
+fn is_passing(line: &Value) -> bool {
+    line["type"] == "BOOKMARK" && line.pointer("/object/metadata/annotations").is_none()
 }
 
 fn parsed(text: &str) -> Value {

@@ -50,7 +50,7 @@ async fn a_retry_recovers() -> Outcome {
     play.promote(NEW).await?;
     let incident = play.closed().await?;
     closed_as(&incident, "Recovered");
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     play.writes_to_kargo()?.expect(1)?;
     play.verified(NEW, "Successful").await?;
     let promotions = play.promotions().await?;
@@ -76,7 +76,7 @@ async fn retries_run_out_and_one_person_is_called() -> Outcome {
     play.promote(NEW).await?;
     let incident = play.closed().await?;
     closed_as(&incident, "Exhausted");
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     let events = play.events().await?;
     let pages = events.iter().filter(|(reason, _)| reason == "RefloatEscalation").count();
     assert_eq!(pages, 1, "{events:#?}");
@@ -95,7 +95,7 @@ async fn a_failed_verification_is_rolled_back_and_the_bad_freight_stays_away() -
     let incident = play.closed().await?;
     closed_as(&incident, "RolledBack");
     play.verified(OLD, "Successful").await?;
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     let stage = play.stage().await?;
     assert_eq!(text(&stage, "/status/autoPromotionHolds/Warehouse~1web/freightName"), OLD, "{stage:#}");
     let history =
@@ -126,7 +126,7 @@ async fn a_rollback_that_fails_its_fresh_verification_is_not_rolled_back() -> Ou
         ["Exhausted", "HandedOff"].contains(&text(&incident, "/status/closed/resolution").as_str()),
         "{incident:#}"
     );
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     Ok(())
 }
 
@@ -281,7 +281,7 @@ async fn while_the_webhooks_are_down_nothing_is_spent() -> Outcome {
     );
     play.kargo.webhooks_up()?;
     closed_as(&play.closed().await?, "RolledBack");
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     drop(down);
     Ok(())
 }
@@ -297,7 +297,7 @@ async fn of_two_replicas_one_acts() -> Outcome {
     play.condition("back", "Accepted", "True").await?;
     play.promote(NEW).await?;
     closed_as(&play.closed().await?, "RolledBack");
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     play.audit()?.resource("incidents").verb("create").writes().expect(1)?;
     Ok(())
 }

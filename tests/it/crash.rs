@@ -69,7 +69,7 @@ async fn dies_after(step: Step) -> anyhow::Result<String> {
         log()
     );
     let wanted = expected(step);
-    let creates = play.writes_to_kargo()?.resource("promotions").verb("create");
+    let creates = play.deliveries().await?;
     creates.expect(wanted.promotions)?;
     let records = play.ours("DecisionRecord", "decisionrecords").await?;
     anyhow::ensure!(records.len() == wanted.records, "{} records after `{}`", records.len(), step.text());

@@ -13,8 +13,10 @@
 mod acceptance;
 mod api_script;
 mod apiserver_smoke;
+mod bad_objects;
 mod classify;
 mod controller;
+mod coverage;
 mod crash;
 mod crds;
 mod documents;
@@ -27,6 +29,7 @@ mod policies;
 mod probes;
 mod record;
 mod rights;
+mod secrets;
 mod simulate;
 mod tidy;
 mod triggers;

@@ -112,6 +112,6 @@ async fn a_deleted_incident_gives_no_new_budget_and_no_silence() -> Outcome {
     .await?;
     let events = play.events().await?;
     assert!(events.iter().any(|(_, text)| text.contains("Unclaimed")), "{events:#?}");
-    play.writes_to_kargo()?.resource("promotions").verb("create").expect(1)?;
+    play.deliveries().await?.expect(1)?;
     Ok(())
 }

@@ -38,14 +38,17 @@ fn build() -> anyhow::Result<PathBuf> {
         .current_dir(&root)
         .status()?;
     anyhow::ensure!(status.success(), "`cargo build --workspace --bin refloat` failed");
-    let mut folder = std::env::current_exe()?;
-    while folder.file_name().is_some_and(|name| name != "deps") {
-        folder.pop();
-    }
-    folder.pop();
-    let program = folder.join("refloat");
+    let program = built();
     anyhow::ensure!(program.is_file(), "there is no `{}` after building it", program.display());
     Ok(program)
+}
+
+/// Where cargo puts the program, which need not be near the tests: they may run from a shared build folder.
+#[must_use]
+pub fn built() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    target.join("debug/refloat")
 }
 
 /// The root of the repository.

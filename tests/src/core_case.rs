@@ -1,4 +1,5 @@
-//! Case files of the reading half of the core: detect, look, settle, target, memory, classify, hints, redact, settings.
+//! Case files of the reading half of the core: read, detect, look, settle, target, memory, classify, hints, redact,
+//! settings.
 //!
 //! In: a case's YAML as a JSON value. Out: what the core makes of it, as a JSON value that the runner compares with
 //! `expect`. Objects are given as Kargo writes them, inline or as `capture: a/fail-step/promotion.yaml` below
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
     let actual = match kind {
+        "read" => read_case(case),
         "detect" => detect_case(case),
         "look" => look_case(case),
         "settle" => settle_case(case),
@@ -44,6 +46,40 @@ pub fn run(kind: &str, case: &Value) -> Option<Result<Value, String>> {
 pub fn captures() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.join("data/captures")
+}
+
+/// `objects`, perhaps `fill` (what `FILL` in any text stands for: a text and how often) -> for each `read`, or what is wrong
+/// with it; with `show`, what was read.
+fn read_case(case: &Value) -> anyhow::Result<Value> {
+    let mut given = serde_json::to_string(case.get("objects").context("no `objects`")?)?;
+    if let Some(fill) = case.get("fill") {
+        let times = usize::try_from(fill.get("times").and_then(Value::as_u64).unwrap_or(1))?;
+        given = given.replace("FILL", &fill.get("text").and_then(Value::as_str).unwrap_or("x").repeat(times));
+    }
+    let objects: Vec<Value> = serde_json::from_str(&given)?;
+    let show = case.get("show").is_some();
+    let each = objects.iter().map(|object| match read_object(object) {
+        Ok(snapshot) if show => snapshot,
+        Ok(_) => json!("read"),
+        Err(error) => json!(error.to_string()),
+    });
+    Ok(each.collect())
+}
+
+/// The snapshot of an object of any kind of Kargo's that is read.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_object(object: &Value) -> Result<Value, convert::ConvertError> {
+    let reading = convert::Reading::default();
+    let snapshot = match object.get("kind").and_then(Value::as_str).unwrap_or_default() {
+        "Promotion" => serde_json::to_value(convert::promotion(&kargo::from_value(object)?, &reading)?),
+        "Stage" => serde_json::to_value(convert::stage(&kargo::from_value(object)?)?),
+        "Freight" => serde_json::to_value(convert::freight(&kargo::from_value(object)?)?),
+        "AnalysisRun" => serde_json::to_value(convert::analysis_run(&kargo::from_value(object)?)?),
+        _ => return Ok(Value::Null),
+    };
+    Ok(snapshot.unwrap_or_default())
 }
 
 /// `promotion` or `stage` with `promotions` -> the failure, `null` when there is none.
@@ -85,6 +121,9 @@ fn look_case(case: &Value) -> anyhow::Result<Value> {
     if !found.refresh.is_empty() {
         actual["refreshMayHelp"] = serde_json::to_value(&found.refresh)?;
     }
+    if let Some(lasting) = &found.lasting {
+        actual["lasting"] = json!(lasting);
+    }
     if found.wants_run {
         actual["wantsRun"] = json!(true);
     }
@@ -96,6 +135,9 @@ fn short(failure: &Failure) -> Value {
     let mut short = json!({
         "id": failure.id, "trigger": failure.trigger, "at": clock(failure.at), "summary": failure.summary,
     });
+    if let Some(abort) = &failure.user_abort {
+        short["userAbort"] = json!(abort);
+    }
     if let Some(promotion) = &failure.promotion {
         short["promotion"] = json!(promotion);
     }

@@ -20,6 +20,7 @@ pub mod cli;
 mod context_properties;
 pub mod core_case;
 pub mod crds;
+mod deliveries;
 pub mod go_errors;
 pub mod guard_case;
 #[cfg(test)]

@@ -436,9 +436,7 @@ async fn put(admin: &Client, object: &Value) -> anyhow::Result<()> {
 /// # Errors
 /// When it was not built.
 pub fn refloat() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("tests run from cargo's target folder")?;
-    let program = folder.join("refloat");
+    let program = crate::cli::built();
     if !program.exists() {
         bail!(
             "`{}` is not there\nhelp: run `cargo build -p refloat` first, or `make test`",

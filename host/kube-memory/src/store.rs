@@ -161,6 +161,13 @@ impl<'a> Objects<'a> {
         self.store.list(kind, &prefix(namespace)).map(|(_, object)| object.as_ref()).collect()
     }
 
+    /// Everything, in order of kinds and names.
+    pub fn all(&self) -> impl Iterator<Item = &'a Value> {
+        let kinds = 0..self.resources.len();
+        let store = self.store;
+        kinds.flat_map(move |kind| store.list(kind, "").map(|(_, object)| object.as_ref()))
+    }
+
     fn kind(&self, group: &str, plural: &str) -> Option<usize> {
         self.resources.iter().position(|resource| resource.is(group, plural))
     }

@@ -9,6 +9,7 @@ mod analysis_run;
 pub mod convert;
 mod digest;
 mod freight;
+mod perhaps;
 mod project;
 mod promotion;
 mod stage;
@@ -16,6 +17,7 @@ mod time;
 
 pub use analysis_run::{AnalysisRun, AnalysisRunStatus, MeasurementText, MetricResult};
 pub use freight::{Chart, Commit, Freight, FreightStatus, GenericArtifact, Image, Since, Verified};
+pub use perhaps::Perhaps;
 pub use project::{
     LabelRequirement, Project, ProjectConfig, ProjectConfigSpec, PromotionPolicyText, SelectorText,
 };
@@ -113,15 +115,15 @@ fn decode_error(
     object: String,
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> convert::ConvertError {
-    let path = error.path().to_string();
-    convert::ConvertError::Decode { object, path, problem: error.inner().to_string() }
+    let path = convert::quoted(&error.path().to_string(), convert::MAX_NAME);
+    convert::ConvertError::Decode { object, path, problem: convert::quoted(&error.inner().to_string(), 240) }
 }
 
 /// `Kind namespace/name` of an object that could not be decoded, as far as it says.
 fn name_in(value: &Value) -> String {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
-    let kind = text("/kind").unwrap_or("object");
-    let name = text("/metadata/name").unwrap_or("?");
+    let text = |pointer: &str| Some(convert::quoted(value.pointer(pointer)?.as_str()?, convert::MAX_NAME));
+    let kind = text("/kind").unwrap_or_else(|| "object".to_owned());
+    let name = text("/metadata/name").unwrap_or_else(|| "?".to_owned());
     match text("/metadata/namespace") {
         Some(namespace) => format!("{kind} {namespace}/{name}"),
         None => format!("{kind} {name}"),

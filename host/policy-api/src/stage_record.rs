@@ -27,6 +27,7 @@ pub fn memory(record: &StageRecord) -> StageMemory {
         faults: status.faults.iter().map(tally).collect(),
         unhealthy_since: health.unhealthy_since.as_ref().map(timestamp),
         unknown_since: health.unknown_since.as_ref().map(timestamp),
+        sick_since: health.sick_since.as_ref().map(timestamp),
     }
 }
 
@@ -51,6 +52,7 @@ pub fn status(memory: &StageMemory) -> StageRecordStatus {
     let health = HealthTimers {
         unhealthy_since: memory.unhealthy_since.map(time),
         unknown_since: memory.unknown_since.map(time),
+        sick_since: memory.sick_since.map(time),
     };
     StageRecordStatus {
         last_good: memory.good.iter().flat_map(good_records).collect(),
@@ -148,6 +150,7 @@ mod tests {
             }],
             unhealthy_since: Some(Timestamp(10)),
             unknown_since: None,
+            sick_since: Some(Timestamp(10)),
         };
         let mut record = object(&stage());
         record.status = Some(status(&memory));

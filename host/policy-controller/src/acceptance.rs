@@ -36,7 +36,9 @@ const MAX_MATCHED: usize = 256;
 
 /// Looks at Kargo, at every policy and every module once.
 pub async fn refresh(host: &Host, namespace: &str) {
-    access::look_at_kargo(host).await;
+    if let Err(error) = access::look_at_kargo(host).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "which Kargo this is was not found out");
+    }
     let (policies, platform, project_modules, cluster_modules) = host.stores.with(|known| {
         let policies: Vec<Arc<FailurePolicy>> =
             known.failure_policies.values().flat_map(|all| all.values().cloned()).collect();

@@ -142,6 +142,10 @@ impl Accesses {
 /// # Errors
 /// When the API server does not answer.
 pub async fn ask(host: &Host, key: &StageKey) -> Result<Access, RequestError> {
+    // Not read yet is not unknown: what is decided now is final.
+    if with(&host.accesses.kargo, |known| known.is_none()) {
+        look_at_kargo(host).await?;
+    }
     if let Some(access) = host.accesses.of_project(&key.project) {
         return Ok(access);
     }
@@ -179,13 +183,16 @@ fn access(missing: Vec<String>) -> Access {
     if missing.is_empty() { Access::Full } else { Access::Lacking(missing) }
 }
 
-/// Finds out which Kargo this is, now and then. When the API server does not answer, what was known counts on.
-pub async fn look_at_kargo(host: &Host) {
+/// Finds out which Kargo this is, now and then.
+///
+/// # Errors
+/// When the API server does not answer; what was known counts on.
+pub async fn look_at_kargo(host: &Host) -> Result<(), RequestError> {
     let is_fresh = with(&host.accesses.kargo, |known| {
         known.as_ref().is_some_and(|(at, kargo)| kargo.is_ok() && at.elapsed() < KARGO_EVERY)
     });
     if is_fresh {
-        return;
+        return Ok(());
     }
     let stage = definition(host, "stages.kargo.akuity.io").await;
     let promotion = definition(host, "promotions.kargo.akuity.io").await;
@@ -195,14 +202,14 @@ pub async fn look_at_kargo(host: &Host) {
             Err("Kargo's definitions may not be read, so nobody knows which Kargo this is".to_owned())
         }
         (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "Kargo's definitions not read");
-            return;
+            return Err(RequestError::new("read", "Kargo's definitions", error));
         }
     };
     if let Err(why) = &found {
         tracing::warn!(why, "this Kargo is only observed");
     }
     with(&host.accesses.kargo, |known| *known = Some((Instant::now(), found)));
+    Ok(())
 }
 
 async fn definition(host: &Host, name: &str) -> Result<Option<CustomResourceDefinition>, kube::Error> {

@@ -95,11 +95,19 @@ pub async fn decide(
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
     remember_calls(host, key, ruling, scene, &asked).await.map_err(DecideError::Remember)?;
-    tell::decision(host, key, case, &scene.stage, &planned.writes).await.map_err(DecideError::Tell)?;
-    host.checkpoints.passed(Step::Told);
+    if let Err(error) = tell::decision(host, key, case, &scene.stage, &planned.writes).await {
+        // The next try is another record, and finds a free number at once.
+        case.state.n_decisions = number;
+        case.save(host, key).await.map_err(DecideError::Case)?;
+        return Err(DecideError::Tell(error));
+    }
     case.state.n_decisions = number;
     remember(case, &context, &asked, &planned);
     enter(host, case, scene, &asked, &planned.writes, &name);
+    if let Some(closed) = &case.state.closed {
+        tell::closed(host, key, case, &scene.stage, closed).await.map_err(DecideError::Tell)?;
+    }
+    host.checkpoints.passed(Step::Told);
     case.save(host, key).await.map_err(DecideError::Case)?;
     host.checkpoints.passed(Step::Planned);
     Ok(())

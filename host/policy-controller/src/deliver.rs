@@ -13,17 +13,15 @@ use std::time::Duration;
 
 use policy_api::adapter::v1_11::{self as kargo, Claim, Withheld};
 use policy_api::adapter::{Advice, Request};
-use policy_core::context::{Mode, Outcome};
-use policy_core::decision::{ActionKind, Decision};
-use policy_core::guardrails::{self, Input};
+use policy_core::context::Outcome;
+use policy_core::decision::ActionKind;
 use policy_core::incident::{Attempt, Pending, Resolution};
 use policy_core::name::PromotionName;
-use policy_core::plan;
 use policy_core::time::Timestamp;
 use policy_core::write::Write;
 use tokio::time::Instant;
 
-use crate::access::{self, Access};
+use crate::access::Access;
 use crate::case::{Case, Ending};
 use crate::doubles::{self, Double};
 use crate::events::Loudness;
@@ -31,10 +29,10 @@ use crate::host::{Host, Next};
 use crate::metrics::in_project;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
-use crate::records;
 use crate::rehearse::{No, no_of, rehearse};
 use crate::requests::RequestError;
-use crate::scene::Scene;
+use crate::scene::{self, Scene};
+use crate::second_look::{Checked, GIVE_UP_SECONDS, check_again};
 use crate::steps::Step;
 use crate::tell;
 use crate::visit::{VisitError, at, close};
@@ -45,8 +43,8 @@ const TRY_AGAIN_SECONDS: u32 = 10;
 const TRY_AGAIN_CAP_SECONDS: u32 = 60;
 /// People are told once such a refusal has lasted this long: an upgrade of Kargo takes less.
 const TELL_SECONDS: u32 = 600;
-/// After this long nothing more is tried.
-const GIVE_UP_SECONDS: u32 = 86_400;
+/// Pause before a scene is read again that grew old while rights and the dry run were answered.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a visit does after a step: go on at once, or come back later.
 type Stepped = Result<Option<Next>, VisitError>;
@@ -112,88 +110,14 @@ async fn deliver(
         return refused(host, key, case, scene, refusal).await;
     }
     host.checkpoints.passed(Step::Rehearsed);
-    let send_before = Instant::now() + host.timing.send_within;
+    // What was read is good for as long as a claim is. A person may have promoted since.
+    let send_before = scene.read_at + host.timing.send_within;
+    if Instant::now() >= send_before {
+        return Ok(Some(Next::After(READ_AGAIN)));
+    }
     claim(host, key, case, &delivery).await?;
     host.checkpoints.passed(Step::Claimed);
     send(host, key, case, scene, &delivery, send_before).await
-}
-
-/// What a second look at a delivery says.
-enum Checked {
-    Go(Vec<Write>),
-    Later(Timestamp),
-    /// The facts have moved: settle and ask the policy again.
-    Decide,
-    End(Ending),
-}
-
-async fn check_again(
-    host: &Host,
-    key: &StageKey,
-    ruling: &Ruling,
-    case: &Case,
-    scene: &Scene,
-    pending: &Pending,
-) -> Result<Checked, VisitError> {
-    if ruling.rules.mode != Mode::Enforce {
-        let ending = Ending::new(Resolution::Observed, "NotEnforced", "the policy no longer enforces");
-        return Ok(Checked::End(ending));
-    }
-    let access = access::ask(host, key).await;
-    let access =
-        access.map_err(|error| VisitError::Decide(key.clone(), crate::decide::DecideError::Rights(error)))?;
-    if let Some(why) = access.obstacle() {
-        return Ok(Checked::End(Ending::new(Resolution::Observed, access.reason(), why)));
-    }
-    let context = match records::context(host, key, &pending.record).await {
-        Ok(context) => context,
-        Err(error) if error.is_final() => {
-            return Ok(Checked::End(Ending::new(Resolution::HandedOff, "RecordGone", error.to_string())));
-        }
-        Err(error) => {
-            return Err(VisitError::Decide(key.clone(), crate::decide::DecideError::Record(error)));
-        }
-    };
-    let now = host.clock.now();
-    let deliveries = scene.deliveries(&case.state, now);
-    let input = Input {
-        now,
-        context: &context,
-        incident: &case.state,
-        rules: &ruling.rules,
-        project: &scene.project,
-        stage: &scene.stage,
-        seen: &pending.seen,
-        promotions: &scene.promotions,
-        freight: &scene.freight,
-        deliveries: &deliveries,
-        stopped: host.stopped,
-        enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(&scene.project, &scene.stage),
-    };
-    let decision = Decision { actions: vec![pending.action.clone()], ..Decision::default() };
-    let verdicts = guardrails::check(&decision, &input);
-    Ok(next_step(plan::plan(&decision, &verdicts, &input), now))
-}
-
-fn next_step(writes: Vec<Write>, now: Timestamp) -> Checked {
-    for write in &writes {
-        match write {
-            Write::CreatePromotion { not_before, .. } if *not_before > now => {
-                return Checked::Later(*not_before);
-            }
-            Write::CreatePromotion { .. } => return Checked::Go(writes),
-            Write::Close { resolution, reason, message } => {
-                return Checked::End(Ending::new(*resolution, reason.clone(), message.clone()));
-            }
-            Write::ForceFreshVerification { .. }
-            | Write::Refresh { .. }
-            | Write::Timer { .. }
-            | Write::Send { .. }
-            | Write::Event { .. }
-            | Write::Keep { .. } => {}
-        }
-    }
-    Checked::Decide
 }
 
 /// The delivery that a plan comes to; `claimed` is its attempt when it was claimed before.
@@ -276,7 +200,7 @@ async fn refused(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, no
     let may_pass = matches!(no.advice, Advice::Repeat | Advice::ReadAgain);
     if may_pass && waited < GIVE_UP_SECONDS {
         if waited >= TELL_SECONDS {
-            waits(host, key, case, scene, &no).await?;
+            waits(host, key, case, scene, &no.sentence).await?;
         }
         let pause = (waited / 2).clamp(TRY_AGAIN_SECONDS, TRY_AGAIN_CAP_SECONDS);
         return Ok(Some(Next::After(Duration::from_secs(u64::from(pause)))));
@@ -296,16 +220,21 @@ async fn refused(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene, no
     close(host, key, case, &scene.stage, Ending::new(resolution, no.reason, no.sentence)).await.map(Some)
 }
 
-/// Says once that a delivery has been refused for a while.
-async fn waits(host: &Host, key: &StageKey, case: &Case, scene: &Scene, no: &No) -> Result<(), VisitError> {
+/// Says once that a delivery has waited for a while.
+async fn waits(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    scene: &Scene,
+    why: &str,
+) -> Result<(), VisitError> {
     let text = format!(
-        "incident `{}`: what was decided waits, and is tried again until a day is over: {}",
+        "incident `{}`: what was decided waits, and is tried again until a day is over: {why}",
         case.name(),
-        no.sentence
     );
     let once = format!("{}:waits:{}", case.name(), case.state.n_decisions);
-    let told = tell::send(host, key, &scene.stage, &once, "DeliveryWaits", Loudness::Warning, &text).await;
-    told.map_err(|error| VisitError::Tell(key.clone(), error))
+    let note = tell::Once { key: &once, reason: "DeliveryWaits", loudness: Loudness::Warning, text: &text };
+    tell::once(host, key, case, &scene.stage, &note).await
 }
 
 /// Everything after the claim: freshen, create, count, attach.
@@ -317,9 +246,10 @@ async fn send(
     delivery: &Delivery,
     send_before: Instant,
 ) -> Stepped {
-    if delivery.freshen && !freshen(host, key, scene, delivery).await {
-        // The claim stays without outcome and is taken up again like one whose sender died.
-        return Ok(Some(Next::After(host.timing.watch_for)));
+    if delivery.freshen
+        && let Err(error) = freshen(host, key, scene, delivery).await
+    {
+        return unanswered(host, key, case, scene, delivery.attempt.number, &error).await;
     }
     host.checkpoints.passed(Step::Freshened);
     if Instant::now() >= send_before {
@@ -338,25 +268,24 @@ async fn send(
 }
 
 /// Marks the Stage so that its next first verification runs afresh (kargo-live.md 5). A person's own request that is
-/// still pending is left alone: it has the same effect. False when the mark could not be set.
-async fn freshen(host: &Host, key: &StageKey, scene: &Scene, delivery: &Delivery) -> bool {
+/// still pending is left alone: it has the same effect.
+async fn freshen(
+    host: &Host,
+    key: &StageKey,
+    scene: &Scene,
+    delivery: &Delivery,
+) -> Result<(), RequestError> {
     let request = match kargo::reverify(&scene.stage, &delivery.claim.attempt_id) {
         Ok(request) => request,
         Err(Withheld::ReverifyPending { .. } | Withheld::AlreadyFresh { .. } | Withheld::NotKargo) => {
-            return true;
+            return Ok(());
         }
     };
-    match host.requests.send_as_project(&key.project, "patch", &request).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(stage = %key, error = &error as &dyn std::error::Error, "fresh verification not asked for");
-            false
-        }
-    }
+    host.requests.send_as_project(&key.project, "patch", &request).await.map(drop)
 }
 
-/// A create was answered with an error: a clear no ends the attempt, anything else leaves the claim open, because the
-/// Promotion may exist all the same.
+/// A write of a claim was answered with an error: a clear no ends the attempt, anything else leaves the claim open,
+/// because the Promotion may exist all the same.
 async fn unanswered(
     host: &Host,
     key: &StageKey,
@@ -412,8 +341,12 @@ async fn count(
         VisitError::Scene(key.clone(), crate::scene::SceneError::Read { key: key.clone(), source })
     })?;
     host.checkpoints.passed(Step::Counted);
-    let mut names: Vec<_> =
-        list.iter().filter_map(|one| one.metadata.name.clone()).map(PromotionName::new).collect();
+    let mut names: Vec<_> = list
+        .iter()
+        .filter(|one| scene::may_be_ours(host, one))
+        .filter_map(|one| one.metadata.name.clone())
+        .map(PromotionName::new)
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -454,6 +387,10 @@ pub async fn resume(
         let ending = Ending::new(Resolution::HandedOff, "ClaimLost", text);
         return close(host, key, case, &scene.stage, ending).await.map(Some);
     };
+    if host.clock.now().since(pending.at) >= TELL_SECONDS {
+        let sentence = "the API server has not answered it clearly".to_owned();
+        waits(host, key, case, scene, &sentence).await?;
+    }
     // The claim itself must not stand in its own way.
     let mut unclaimed = case.clone();
     unclaimed.state.attempts.retain(|other| other.number != number);

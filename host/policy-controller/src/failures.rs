@@ -5,11 +5,12 @@
 //! asks for it, or if the host can help by itself. Everything else is counted once and left alone.
 
 use policy_api::crd::Incident;
-use policy_core::context::{ActorKind, Mode};
+use policy_core::context::{ActorKind, Mode, Outcome};
 use policy_core::detect::{self, Found, Run, Sight};
 use policy_core::failure::{Failure, Trigger};
 use policy_core::incident::{Attempt, Resolution};
 use policy_core::name::PromotionName;
+use policy_core::snapshot::PromotionSnapshot;
 use policy_core::target;
 use policy_core::time::Timestamp;
 
@@ -22,6 +23,9 @@ use crate::scene::Scene;
 use crate::stage_records;
 use crate::visit::VisitError;
 
+/// The outcome of an attempt that is not over, as Incidents write it.
+const UNDER_WAY: &str = "pending";
+
 /// What a look at the stores says.
 pub struct Attention {
     /// Whether there is something to do now.
@@ -32,22 +36,24 @@ pub struct Attention {
 
 /// Whether the stores show anything to do, so that quiet Stages cost no request.
 pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
-    let Some(found) = in_stores(host, key, ruling) else { return Attention { now: true, look_again: None } };
+    let Some((found, promotions)) = in_stores(host, key, ruling) else {
+        return Attention { now: true, look_again: None };
+    };
     let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    let is_news = wanted(host, key, ruling, &found).any(|failure| {
+    let has_news = wanted(host, key, ruling, &found).any(|failure| {
         let is_left_alone = failure.at < oldest && host.memory.leaves_alone(&failure.id);
-        !is_left_alone && !is_known(host, key, failure)
+        !is_left_alone && is_news(host, key, &promotions, failure)
     });
     let may_be_stuck = found.wants_run && may_refresh_or_ask(ruling);
-    Attention { now: is_news || may_be_stuck, look_again: found.look_again }
+    Attention { now: has_news || may_be_stuck, look_again: found.look_again }
 }
 
 fn may_refresh_or_ask(ruling: &Ruling) -> bool {
     ruling.rules.mode == Mode::Enforce || ruling.asks(Trigger::VerificationStuck)
 }
 
-/// One look at a Stage as the stores have it; `None` when they do not.
-fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<Found> {
+/// One look at a Stage as the stores have it, and its Promotions; `None` when they do not.
+fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<(Found, Vec<PromotionSnapshot>)> {
     let project = host.stores.project(&key.project)?;
     let (stage, promotions) = host.stores.with(|known| {
         let promotions = known.promotions.get(key).map(|all| all.values().cloned().collect::<Vec<_>>());
@@ -58,7 +64,7 @@ fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<Found> {
     // Freight says only what auto-promotion would take, and there is much of it.
     let is_automatic = target::auto_promotion(&project, &stage);
     let freight = if is_automatic { host.stores.freight(&key.project) } else { Vec::new() };
-    Some(detect::look(&Sight {
+    let found = detect::look(&Sight {
         now: host.clock.now(),
         deadlines: &ruling.rules.deadlines,
         project: &project,
@@ -67,7 +73,8 @@ fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<Found> {
         freight: &freight,
         memory: &memory,
         run: Run::NotRead,
-    }))
+    });
+    Some((found, promotions))
 }
 
 /// One look at a scene.
@@ -113,11 +120,15 @@ pub fn leave_old_ones_alone(host: &Host, ruling: &Ruling, found: &Found) {
 /// Failures that have no incident: not those of an incident's own attempts, which belong to it.
 pub fn new(host: &Host, key: &StageKey, ruling: &Ruling, scene: &Scene, found: &Found) -> Vec<Failure> {
     let mut new: Vec<_> = wanted(host, key, ruling, found)
-        .filter(|failure| !is_known(host, key, failure) && !belongs_to_attempt(host, key, scene, failure))
+        .filter(|failure| is_news(host, key, &scene.promotions, failure))
         .cloned()
         .collect();
     new.sort_by(|one, two| (one.at, &one.id).cmp(&(two.at, &two.id)));
     new
+}
+
+fn is_news(host: &Host, key: &StageKey, promotions: &[PromotionSnapshot], failure: &Failure) -> bool {
+    !is_known(host, key, failure) && !belongs_to_attempt(host, key, promotions, failure)
 }
 
 /// Whether an Incident of this failure exists, or another one has dealt with it on its way.
@@ -149,9 +160,9 @@ struct Asked<'a> {
 
 /// The Promotion of this failure and the Incident that asked for it. The label alone proves nothing: whoever may create
 /// Promotions may write it, and must not hide a failure with it.
-fn asked_for_by<'a>(scene: &'a Scene, failure: &Failure) -> Option<Asked<'a>> {
+fn asked_for_by<'a>(promotions: &'a [PromotionSnapshot], failure: &Failure) -> Option<Asked<'a>> {
     let name = failure.promotion.as_ref()?;
-    let promotion = scene.promotions.iter().find(|promotion| promotion.name == *name)?;
+    let promotion = promotions.iter().find(|promotion| promotion.name == *name)?;
     let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
     let attempt = promotion.labels.get(policy_api::names::ATTEMPT).map(String::as_str).unwrap_or_default();
     let is_ours = promotion.actor_kind == ActorKind::Refloat;
@@ -159,17 +170,24 @@ fn asked_for_by<'a>(scene: &'a Scene, failure: &Failure) -> Option<Asked<'a>> {
 }
 
 /// Whether the failure is one of an Incident's own attempts. A Promotion that its Incident answers for opens no other one
-/// by its own failure; what comes of it later may, once the incident is over.
-fn belongs_to_attempt(host: &Host, key: &StageKey, scene: &Scene, failure: &Failure) -> bool {
-    let Some(asked) = asked_for_by(scene, failure) else { return false };
+/// by its own failure; what comes of it later may, once the incident is over. One that was closed while its attempt was
+/// under way does not answer for how that ended.
+fn belongs_to_attempt(
+    host: &Host,
+    key: &StageKey,
+    promotions: &[PromotionSnapshot],
+    failure: &Failure,
+) -> bool {
+    let Some(asked) = asked_for_by(promotions, failure) else { return false };
     host.stores.with(|known| {
         let incident = known.incidents.get(key).and_then(|all| all.get(asked.incident));
         let status = incident.and_then(|incident| incident.status.as_ref());
         let is_open = incident.is_some() && status.is_none_or(|status| status.closed.is_none());
         let mut attempts = status.into_iter().flat_map(|status| &status.attempts);
         let is_attempt = attempts.any(|attempt| {
-            attempt.promotion.as_deref() == Some(asked.promotion.as_str())
-                || attempt.attempt_id == asked.attempt
+            attempt.outcome != UNDER_WAY
+                && (attempt.promotion.as_deref() == Some(asked.promotion.as_str())
+                    || attempt.attempt_id == asked.attempt)
         });
         is_open || (is_attempt && is_of_promotion(failure))
     })
@@ -227,21 +245,26 @@ pub async fn answerable(
     scene: &Scene,
     failure: &Failure,
 ) -> Result<Answerable, VisitError> {
-    let asked = asked_for_by(scene, failure).filter(|_| is_of_promotion(failure));
+    let asked = asked_for_by(&scene.promotions, failure).filter(|_| is_of_promotion(failure));
     let Some(Asked { promotion, incident, attempt }) = asked else { return Ok(Answerable::Nobody) };
     let case = Case::load(host, key, incident).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-    let answers = |case: &Case| {
-        let mut attempts = case.state.attempts.iter();
-        let is_it = |one: &Attempt| {
+    let attempt_of = |case: &Case| {
+        let is_it = |one: &&Attempt| {
             one.promotion.as_ref() == Some(promotion)
                 || policy_api::names::attempt_id(case.name(), one.number) == attempt
         };
-        case.state.closed.is_none() || attempts.any(is_it)
+        case.state.attempts.iter().find(is_it).map(|one| one.outcome == Outcome::Pending)
     };
-    if case.is_some_and(|case| answers(&case)) {
-        return Ok(Answerable::Somebody);
-    }
-    let message =
-        format!("no attempt of Incident `{incident}` is Promotion `{promotion}`, which carries its name");
+    let is_open = case.as_ref().is_some_and(|case| case.state.closed.is_none());
+    let message = match case.as_ref().and_then(attempt_of) {
+        _ if is_open => return Ok(Answerable::Somebody),
+        Some(false) => return Ok(Answerable::Somebody),
+        Some(true) => {
+            format!("Incident `{incident}` was over before its attempt, Promotion `{promotion}`, ended")
+        }
+        None => {
+            format!("no attempt of Incident `{incident}` is Promotion `{promotion}`, which carries its name")
+        }
+    };
     Ok(Answerable::Lost(Ending::new(Resolution::HandedOff, "Unclaimed", message)))
 }

@@ -62,14 +62,25 @@ impl Feeds {
     fn start_kargo(&self, tasks: &mut JoinSet<()>) {
         let projects = watcher::Config::default().labels("kargo.akuity.io/project=true");
         self.spawn(tasks, Kind::Project, projects, |feeds, change| feeds.namespaces(change));
-        self.spawn(tasks, Kind::ProjectConfig, watcher::Config::default(), |feeds, change| {
-            feeds.configs(change)
+        self.spawn_kargo(tasks, Kind::ProjectConfig, Self::configs);
+        self.spawn_kargo(tasks, Kind::Stage, Self::stages);
+        self.spawn_kargo(tasks, Kind::Promotion, Self::promotions);
+        self.spawn_kargo(tasks, Kind::Freight, Self::freight);
+    }
+
+    /// A kind of Kargo's, whose objects anybody in a Project may have written: one that cannot be decoded must not make
+    /// a whole list fail.
+    fn spawn_kargo<K>(&self, tasks: &mut JoinSet<()>, kind: Kind, on: fn(&Self, Change<K>))
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + Default + DeserializeOwned + Debug + Send + 'static,
+        K::Scope: Send,
+    {
+        let all = watcher::Config::default();
+        self.spawn(tasks, kind, all, move |feeds, change: Change<kargo::Perhaps<K>>| {
+            if let Some(change) = change.readable() {
+                on(feeds, change);
+            }
         });
-        self.spawn(tasks, Kind::Stage, watcher::Config::default(), |feeds, change| feeds.stages(change));
-        self.spawn(tasks, Kind::Promotion, watcher::Config::default(), |feeds, change| {
-            feeds.promotions(change)
-        });
-        self.spawn(tasks, Kind::Freight, watcher::Config::default(), |feeds, change| feeds.freight(change));
     }
 
     fn start_ours(&self, tasks: &mut JoinSet<()>) {

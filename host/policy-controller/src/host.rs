@@ -68,6 +68,8 @@ pub struct Host {
     pub stopped: bool,
     /// When the last leader was seen alive, if there ever was one.
     pub previous_leader: Option<Timestamp>,
+    /// Since when this replica leads.
+    pub leading_since: Timestamp,
     /// What was found out about rights and about Kargo.
     pub accesses: Accesses,
     /// What only this process knows.
@@ -84,6 +86,7 @@ pub struct Memory {
     claims: Mutex<BTreeMap<(ProjectName, IncidentName, u32, u32), Instant>>,
     ignored: Mutex<BTreeSet<FailureId>>,
     failed_visits: Mutex<BTreeMap<StageKey, u32>>,
+    orphans: Mutex<BTreeMap<StageKey, Instant>>,
 }
 
 impl Memory {
@@ -98,6 +101,17 @@ impl Memory {
         let mut seen = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (project.clone(), incident.clone(), number, claims);
         *seen.entry(key).or_insert_with(Instant::now)
+    }
+
+    /// For how long no policy has ruled a Stage with open incidents. The first call starts it.
+    pub fn orphaned_for(&self, key: &StageKey) -> Duration {
+        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        orphans.entry(key.clone()).or_insert_with(Instant::now).elapsed()
+    }
+
+    /// A policy rules the Stage.
+    pub fn is_ruled(&self, key: &StageKey) {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// A visit to a Stage was finished.

@@ -47,6 +47,8 @@ pub struct Wanted<'a> {
 pub struct Acquired {
     /// When the last leader was seen alive; `None` on the very first start.
     pub previous: Option<Timestamp>,
+    /// Since when the Lease is its own, on its monotonic clock, at the latest.
+    pub sent: Instant,
 }
 
 /// The Lease could not be read or written.
@@ -91,10 +93,15 @@ impl Lease {
     pub async fn acquire(&self, waits: impl Fn(Waits)) -> Acquired {
         let mut seen: Option<Seen> = None;
         loop {
-            match self.try_acquire(&mut seen).await {
-                Ok(Some(acquired)) => return acquired,
-                Ok(None) => waits(Waits::ForTheLeader),
-                Err(error) => {
+            // An answer that comes late says what was true when it was asked for.
+            match timeout(self.period(), self.try_acquire(&mut seen, Instant::now())).await {
+                Ok(Ok(Some(acquired))) => return acquired,
+                Ok(Ok(None)) => waits(Waits::ForTheLeader),
+                Err(_) => {
+                    waits(Waits::ForTheServer);
+                    tracing::warn!("no Lease yet: the API server takes too long");
+                }
+                Ok(Err(error)) => {
                     waits(Waits::ForTheServer);
                     tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet");
                 }
@@ -103,9 +110,9 @@ impl Lease {
         }
     }
 
-    /// Renews until leadership is lost.
-    pub async fn hold(&self) {
-        let mut renewed = Instant::now();
+    /// Renews until leadership is lost that was acquired with a request of that time.
+    pub async fn hold(&self, sent: Instant) {
+        let mut renewed = sent;
         while renewed.elapsed() < self.period() * 2 {
             tokio::time::sleep(self.period()).await;
             let sent = Instant::now();
@@ -140,9 +147,13 @@ impl Lease {
         }
     }
 
-    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<Option<Acquired>, LeaseError> {
+    async fn try_acquire(
+        &self,
+        seen: &mut Option<Seen>,
+        sent: Instant,
+    ) -> Result<Option<Acquired>, LeaseError> {
         let Some(object) = self.get().await? else {
-            return Ok(self.create().await?.then_some(Acquired { previous: None }));
+            return Ok(self.create().await?.then_some(Acquired { previous: None, sent }));
         };
         let free = holder(&object).is_none_or(|holder| holder.is_empty() || holder == self.identity);
         if !free && !self.has_expired(&object, seen) {
@@ -152,7 +163,7 @@ impl Lease {
         let mut mine = object;
         let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
         mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });
-        Ok(self.replace(&mine).await?.then_some(Acquired { previous }))
+        Ok(self.replace(&mine).await?.then_some(Acquired { previous, sent }))
     }
 
     async fn renew(&self) -> Result<bool, LeaseError> {
@@ -201,8 +212,12 @@ impl Lease {
     /// Whether nobody has renewed it for its whole duration, as watched from here.
     fn has_expired(&self, object: &Object, seen: &mut Option<Seen>) -> bool {
         let resource_version = object.metadata.resource_version.clone();
+        // Its holder goes by its own duration, which may be longer during a change of settings.
+        let theirs = object.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        let theirs = theirs.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        let duration = theirs.unwrap_or_default().max(self.duration);
         match seen {
-            Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= self.duration,
+            Some(seen) if seen.resource_version == resource_version => seen.at.elapsed() >= duration,
             Some(_) | None => {
                 *seen = Some(Seen { resource_version, at: Instant::now() });
                 false

@@ -7,7 +7,8 @@
 //! [`acceptance`] says which policies are in force; [`lease`] makes one replica the leader.
 //!
 //! Kargo objects are written only in [`deliver`], by POST or by a patch with a resourceVersion, and in [`waits`], by the
-//! patch that makes Kargo look at a Stage once more; always as the Project's own account. Nothing here uses server-side apply, deletes anything of Kargo's, or knows whether the cluster is simulated;
+//! patch that makes Kargo look at a Stage once more; always as the Project's own account. Nothing here uses server-side
+//! apply, deletes anything of Kargo's, or knows whether the cluster is simulated;
 //! [`retention`] deletes what we keep of the past and have no room for.
 
 pub mod acceptance;
@@ -35,6 +36,7 @@ pub mod requests;
 pub mod retention;
 pub mod run;
 pub mod scene;
+pub mod second_look;
 pub mod stage_records;
 pub mod steps;
 pub mod stores;
@@ -43,4 +45,4 @@ pub mod visit;
 pub mod waits;
 pub mod watch;
 
-pub use run::{Options, RunError, run};
+pub use run::{Options, RunError, run, run_counting};

@@ -47,6 +47,11 @@ pub struct RequestError {
 }
 
 impl RequestError {
+    /// A request of another file.
+    pub fn new(verb: &'static str, object: impl Into<String>, source: kube::Error) -> Self {
+        Self { verb, object: object.into(), source }
+    }
+
     /// The API server's own answer, when there is one.
     pub fn status(&self) -> Option<&kube::core::Status> {
         match &self.source {

@@ -105,14 +105,22 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let replica = Replica {
-        engine,
-        metrics: Arc::new(Metrics::default()),
-        health: Arc::new(Health::default()),
-        client,
-        options,
-        clock,
-    };
+    run_counting(client, engine, options, clock, stop, Arc::default()).await
+}
+
+/// [`run`], with what it counts in somebody else's hands, too.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_counting(
+    client: kube::Client,
+    engine: Arc<Engine>,
+    options: Options,
+    clock: Clock,
+    stop: CancellationToken,
+    metrics: Arc<Metrics>,
+) -> Result<(), RunError> {
+    let replica = Replica { engine, metrics, health: Arc::new(Health::default()), client, options, clock };
     let mut server = JoinSet::new();
     if let Some(address) = replica.options.listen {
         serve(&replica, address, &mut server).await?;
@@ -152,7 +160,7 @@ async fn terms(replica: &Replica) {
         tracing::info!(identity = replica.options.identity, "leading");
         tokio::select! {
             biased;
-            () = lease.hold() => {}
+            () = lease.hold(acquired.sent) => {}
             () = replica.lead(acquired.previous) => {}
         }
         replica.metrics.leader.set(0);
@@ -213,6 +221,7 @@ impl Replica {
             account: Arc::from(self.options.account.as_str()),
             stopped: self.options.stopped,
             previous_leader,
+            leading_since: self.clock.now(),
             accesses: Accesses::default(),
             memory: Memory::default(),
             guests: self.options.guests,

@@ -5,6 +5,7 @@
 //! Nothing here writes, and nothing here decides.
 
 use policy_api::kargo::{self, convert};
+use policy_core::context::ActorKind;
 use policy_core::detect;
 use policy_core::incident::{Delivery, IncidentState};
 use policy_core::name::VerificationId;
@@ -15,6 +16,7 @@ use policy_core::snapshot::{
 use policy_core::stage_memory::{self, StageMemory};
 use policy_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::host::Host;
 use crate::queue::StageKey;
@@ -34,6 +36,8 @@ pub struct Scene {
     pub freight: Vec<FreightSnapshot>,
     /// What is remembered of the Stage.
     pub memory: StageMemory,
+    /// When it began to be read: nothing in it is older.
+    pub read_at: Instant,
     /// The AnalysisRun of the newest verification, when Kargo may have missed its end. `None` while nobody has to look;
     /// inside of it, `None` when it is not there.
     pub run: Option<Option<AnalysisRunSnapshot>>,
@@ -91,6 +95,10 @@ impl Scene {
 
 /// The delivery that a Promotion's labels speak of.
 pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
+    // Whoever copies a Promotion of ours copies its labels.
+    if promotion.actor_kind != ActorKind::Refloat {
+        return None;
+    }
     let incident = promotion.labels.get(policy_api::names::INCIDENT)?;
     let kind = promotion.labels.get(policy_api::names::KIND)?;
     Some(Delivery {
@@ -101,6 +109,14 @@ pub fn delivery_of(promotion: &PromotionSnapshot) -> Option<Delivery> {
         promotion: Some(promotion.name.clone()),
         freight: Some(promotion.freight.clone()),
     })
+}
+
+/// Whether a Promotion that carries our labels is one of ours; one that cannot be understood may be.
+pub fn may_be_ours(host: &Host, object: &kargo::Promotion) -> bool {
+    let reading = convert::Reading { account: &host.account, capture: &[] };
+    convert::promotion(object, &reading)
+        .ok()
+        .is_none_or(|promotion| promotion.actor_kind == ActorKind::Refloat)
 }
 
 /// The number at the end of an attempt's id, see `policy_api::names::attempt_id`.
@@ -115,22 +131,26 @@ fn attempt_of(promotion: &PromotionSnapshot) -> Option<u32> {
 /// When the API server does not answer or an object of the Stage itself cannot be understood.
 pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Option<Scene>, SceneError> {
     let failed = |source| SceneError::Read { key: key.clone(), source };
-    let stage: kargo::Stage = match host.requests.stage(key).await {
+    let read_at = Instant::now();
+    let stage: kargo::Perhaps<kargo::Stage> = match host.requests.stage(key).await {
         Ok(stage) => stage,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let stage = convert::stage(&stage).map_err(|source| SceneError::Convert { key: key.clone(), source })?;
+    let stage = stage.object().map_err(|error| *error).and_then(|stage| convert::stage(&stage));
+    let stage = stage.map_err(|source| SceneError::Convert { key: key.clone(), source })?;
     let label = stage_label_value(key.stage.as_str());
-    let objects: Vec<kargo::Promotion> = host.requests.promotions_of(key, &label).await.map_err(failed)?;
+    let objects: Vec<kargo::Perhaps<kargo::Promotion>> =
+        host.requests.promotions_of(key, &label).await.map_err(failed)?;
     let reading = convert::Reading { account: &host.account, capture };
-    let mut promotions: Vec<_> = objects.iter().filter_map(|object| understood(object, &reading)).collect();
+    let mut promotions: Vec<_> =
+        objects.into_iter().filter_map(|object| understood(object, &reading)).collect();
     promotions.retain(|promotion| promotion.stage == key.stage);
     promotions.sort_by(|one, two| one.name.cmp(&two.name));
     let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
     let memory = stage_records::remembered(host, key, &stage);
     let freight = host.stores.freight(&key.project);
-    let mut scene = Scene { project, stage, promotions, freight, memory, run: None };
+    let mut scene = Scene { project, stage, promotions, freight, memory, read_at, run: None };
     if detect::run_is_due(&scene.stage).is_some_and(|due| due <= host.clock.now()) {
         scene.run = Some(analysis_run(host, key, scene.verification()).await?);
     }
@@ -138,13 +158,18 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
 }
 
 /// A Promotion that cannot be understood is left out: it must not keep its Stage from being handled.
-fn understood(object: &kargo::Promotion, reading: &convert::Reading<'_>) -> Option<PromotionSnapshot> {
-    convert::promotion(object, reading)
+fn understood(
+    object: kargo::Perhaps<kargo::Promotion>,
+    reading: &convert::Reading<'_>,
+) -> Option<PromotionSnapshot> {
+    let read = object.object().map_err(|error| *error);
+    read.and_then(|object| convert::promotion(&object, reading))
         .inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "Promotion left out"))
         .ok()
 }
 
-/// Reads the AnalysisRun of a verification, if it has one and it is still there.
+/// Reads the AnalysisRun of a verification, if it has one and it is still there. One that cannot be understood counts as
+/// not there: nothing is ever concluded from that.
 ///
 /// # Errors
 /// When the API server does not answer.
@@ -156,12 +181,19 @@ pub async fn analysis_run(
     let Some(name) = verification.and_then(|verification| verification.analysis_run.as_deref()) else {
         return Ok(None);
     };
-    let run: Option<kargo::AnalysisRun> = host
+    let run: Option<kargo::Perhaps<kargo::AnalysisRun>> = host
         .requests
         .analysis_run(&key.project, name)
         .await
         .map_err(|source| SceneError::Read { key: key.clone(), source })?;
-    Ok(run.and_then(|run| convert::analysis_run(&run).ok()))
+    let read =
+        run.map(|run| run.object().map_err(|error| *error).and_then(|run| convert::analysis_run(&run)));
+    Ok(read.and_then(|read| {
+        read.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "AnalysisRun left out")
+        })
+        .ok()
+    }))
 }
 
 /// The value of Kargo's Stage label: the name, or what fits of it and a hash (capture `g/long-stage-name`).

@@ -13,6 +13,10 @@ use crate::case::{Case, Ending};
 use crate::events::{About, EventError, Loudness, Note, write};
 use crate::host::Host;
 use crate::queue::StageKey;
+use crate::visit::VisitError;
+
+/// Things said once that an Incident remembers, the newest.
+const MAX_SENT: usize = 16;
 
 /// The reason of incidents whose failure nobody saw in time, because nobody watched.
 pub const DOWNTIME: &str = "Downtime";
@@ -154,6 +158,40 @@ pub async fn send(
     let (about, now) = (about(key, stage), host.clock.now());
     write(host.requests.client(), &Note { about, key: once, reason, loudness, text, channel: None, now })
         .await
+}
+
+/// Something to say once in an incident, however often its Stage is visited.
+pub struct Once<'a> {
+    /// What makes it the same thing.
+    pub key: &'a str,
+    /// The word that people filter Events by.
+    pub reason: &'static str,
+    /// How loud.
+    pub loudness: Loudness,
+    /// The text.
+    pub text: &'a str,
+}
+
+/// Says a thing once: Events are forgotten after an hour, and the Incident remembers.
+///
+/// # Errors
+/// When the Event cannot be written or the Incident cannot be saved.
+pub async fn once(
+    host: &Host,
+    key: &StageKey,
+    case: &mut Case,
+    stage: &StageSnapshot,
+    note: &Once<'_>,
+) -> Result<(), VisitError> {
+    if case.state.sent.iter().any(|sent| sent == note.key) {
+        return Ok(());
+    }
+    let told = send(host, key, stage, note.key, note.reason, note.loudness, note.text).await;
+    told.map_err(|error| VisitError::Tell(key.clone(), error))?;
+    case.state.sent.push(note.key.to_owned());
+    let excess = case.state.sent.len().saturating_sub(MAX_SENT);
+    case.state.sent.drain(..excess);
+    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))
 }
 
 fn dedupe_key(message: &Message) -> &str {

@@ -33,6 +33,9 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a new incident waits for a module that cannot be used: sources are asked every 30 s, so that one failed
 /// read after a change of leader does not hand an incident off.
 const MODULES_WITHIN_SECONDS: u32 = 120;
+/// How long a Stage with open incidents may be without a policy before they are handed over: an edit or a replacement of
+/// the policy takes less.
+const ORPHANED_FOR: Duration = Duration::from_secs(60);
 /// Decisions that one incident may have. A policy may ask to wait as often as it likes, at least 10 s each time, and each
 /// decision leaves a record of up to 64 KiB.
 const MAX_DECISIONS: u32 = 100;
@@ -69,15 +72,31 @@ impl VisitError {
 /// # Errors
 /// When the API server does not give or take what is needed; the visit is repeated later.
 pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
-    let next = handle(host, key).await?;
-    stage_records::keep(host, key).await.map_err(|error| VisitError::Keep(key.clone(), error))?;
-    Ok(next)
+    let next = handle(host, key).await;
+    // What one incident cannot do must not keep the Stage from being remembered, nor the other way round.
+    let kept = stage_records::keep(host, key).await.map_err(|error| VisitError::Keep(key.clone(), error));
+    match (next, kept) {
+        (Ok(next), Ok(())) => Ok(next),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), kept) => {
+            log_others(key, kept.err().as_slice());
+            Err(error)
+        }
+    }
+}
+
+/// Errors of a visit beside the one that it ends with.
+fn log_others(key: &StageKey, errors: &[VisitError]) {
+    for error in errors {
+        tracing::warn!(stage = %key, error = error as &dyn std::error::Error, "one more that failed");
+    }
 }
 
 async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     let Some(ruling) = host.policies.ruling(key) else {
         return orphans(host, key).await;
     };
+    host.memory.is_ruled(key);
     let attention = failures::attention(host, key, &ruling);
     if !attention.now && open_incidents(host, key).is_empty() {
         return Ok(look_again(host, attention.look_again));
@@ -89,24 +108,26 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     let found = failures::in_scene(host, &ruling, &scene);
     let mut next = look_again(host, found.look_again);
     let mut is_fresh = true;
+    // One that cannot be read or written must not keep its neighbours waiting.
+    let mut failed = Vec::new();
     for failure in failures::new(host, key, &ruling, &scene, &found) {
-        next = next.or_sooner(open(host, key, &ruling, &scene, failure).await?);
         is_fresh = false;
+        match open(host, key, &ruling, &scene, failure).await {
+            Ok(after) => next = next.or_sooner(after),
+            Err(error) => failed.push(error),
+        }
     }
     failures::leave_old_ones_alone(host, &ruling, &found);
     let mut first = is_fresh.then_some(scene);
-    let mut failed = None;
     for name in open_incidents(host, key) {
         match go_on(host, key, &ruling, &name, first.take()).await {
             Ok(after) => next = next.or_sooner(after),
-            // One that cannot be read or written must not keep its neighbours waiting.
-            Err(error) if failed.is_none() => failed = Some(error),
-            Err(error) => {
-                tracing::warn!(stage = %key, error = &error as &dyn std::error::Error, "one more that failed");
-            }
+            Err(error) => failed.push(error),
         }
     }
-    failed.map_or(Ok(next), Err)
+    let Some(last) = failed.pop() else { return Ok(next) };
+    log_others(key, &failed);
+    Err(last)
 }
 
 /// Moves the open incident of that name on.
@@ -147,11 +168,14 @@ async fn open(
     key: &StageKey,
     ruling: &Ruling,
     scene: &Scene,
-    failure: Failure,
+    mut failure: Failure,
 ) -> Result<Next, VisitError> {
     let now = host.clock.now();
-    let is_old = now.since(failure.at) > ruling.rules.max_age_seconds;
-    if is_old && !happened_while_down(host, &failure) {
+    let max_age = ruling.rules.max_age_seconds;
+    let is_old = now.since(failure.at) > max_age;
+    // A Promotion does not say which Stage of its name it was for, and the next one may be another.
+    failure.stage_uid.get_or_insert_with(|| scene.stage.uid.clone());
+    if is_old && !was_missed(host, &failure, max_age) {
         if host.memory.leave_alone(&failure.id) {
             host.metrics.ignored.get_or_create(&in_project(&key.project, "older-than-maximum-age")).inc();
             tracing::info!(stage = %key, failure = %failure.summary, "left alone: older than the maximum age");
@@ -186,9 +210,10 @@ async fn open(
     advance(host, key, ruling, &mut case, None).await
 }
 
-/// Whether it happened after the last leader was seen alive: then it is ours to explain, however old.
-fn happened_while_down(host: &Host, failure: &Failure) -> bool {
-    host.previous_leader.is_some_and(|seen| failure.at >= seen)
+/// Whether the last leader may not have come to it: then it is ours to explain, however old. It was young enough when that
+/// leader was last seen alive; what the leader had dealt with is known by its Incident.
+fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
+    host.previous_leader.is_some_and(|seen| failure.at.plus(max_age) >= seen)
 }
 
 /// What an incident needs next.
@@ -332,12 +357,14 @@ async fn undecided(
     decide::decide(host, key, ruling, case, scene)
         .await
         .map_err(|error| VisitError::Decide(key.clone(), error))?;
-    if let Some(closed) = case.state.closed.clone() {
-        tell::closed(host, key, case, &scene.stage, &closed)
-            .await
-            .map_err(|error| VisitError::Tell(key.clone(), error))?;
+    if let Some(closed) = &case.state.closed {
+        count_closed(host, key, closed.resolution);
     }
     Ok(None)
+}
+
+fn count_closed(host: &Host, key: &StageKey, resolution: Resolution) {
+    host.metrics.closed.get_or_create(&in_project(&key.project, resolution.text())).inc();
 }
 
 async fn followed(
@@ -393,24 +420,38 @@ pub(crate) async fn close(
         tell::closed(host, key, case, stage, &closed)
             .await
             .map_err(|error| VisitError::Tell(key.clone(), error))?;
-        host.metrics.closed.get_or_create(&in_project(&key.project, closed.resolution.text())).inc();
     }
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    if let Some(closed) = &case.state.closed {
+        count_closed(host, key, closed.resolution);
+    }
     host.checkpoints.passed(Step::Closed);
     Ok(Next::Await)
 }
 
 /// Closes what is open in a Stage that is gone, or that no policy rules any more.
 async fn orphans(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
-    for name in open_incidents(host, key) {
+    let open = open_incidents(host, key);
+    if open.is_empty() {
+        return Ok(Next::Await);
+    }
+    let stage = host.stores.with(|known| known.stages.get(key).cloned());
+    if stage.is_none() && exists(host, key).await? {
+        tracing::warn!(stage = %key, "its incidents wait: the Stage is there and cannot be understood");
+        return Ok(Next::After(LOOK_AGAIN));
+    }
+    if stage.is_some() && host.memory.orphaned_for(key) < ORPHANED_FOR {
+        return Ok(Next::After(ORPHANED_FOR));
+    }
+    for name in open {
         let case =
             Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
         let Some(mut case) = case.filter(|case| case.state.closed.is_none()) else { continue };
-        match host.stores.with(|known| known.stages.get(key).cloned()) {
+        match &stage {
             Some(stage) => {
                 let message = "no policy rules this Stage any more";
                 let ending = Ending::new(Resolution::HandedOff, "NoPolicy", message);
-                close(host, key, &mut case, &stage, ending).await?;
+                close(host, key, &mut case, stage, ending).await?;
             }
             None => {
                 stage_gone(host, key, &mut case).await?;
@@ -420,10 +461,19 @@ async fn orphans(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     Ok(Next::Await)
 }
 
+/// Whether the Stage exists, whether or not it can be understood.
+async fn exists(host: &Host, key: &StageKey) -> Result<bool, VisitError> {
+    match host.requests.stage::<serde_json::Value>(key).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(source) => Err(VisitError::Scene(key.clone(), SceneError::Read { key: key.clone(), source })),
+    }
+}
+
 async fn stage_gone(host: &Host, key: &StageKey, case: &mut Case) -> Result<Next, VisitError> {
     case.close(Ending::new(Resolution::StageGone, "", "the Stage does not exist any more"), host.clock.now());
-    host.metrics.closed.get_or_create(&in_project(&key.project, Resolution::StageGone.text())).inc();
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    count_closed(host, key, Resolution::StageGone);
     Ok(Next::Await)
 }
 

@@ -99,11 +99,11 @@ pub async fn refreshed(
 }
 
 /// Says what would be done under Enforce.
-async fn would(host: &Host, key: &StageKey, case: &Case, scene: &Scene) -> Result<(), VisitError> {
+async fn would(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene) -> Result<(), VisitError> {
     let once = format!("{}:would-refresh", case.name());
     let text = "would have Kargo look at the Stage once more: the mode only observes";
-    let told = tell::send(host, key, &scene.stage, &once, "WouldHave", Loudness::Normal, text).await;
-    told.map_err(|error| VisitError::Tell(key.clone(), error))
+    let note = tell::Once { key: &once, reason: "WouldHave", loudness: Loudness::Normal, text };
+    tell::once(host, key, case, &scene.stage, &note).await
 }
 
 /// Pause before a refresh is sent once more that the Stage does not show.
@@ -218,7 +218,7 @@ async fn late(
     }
     let text = format!("still waiting: {}", waited.why);
     let once = format!("{}:waits:{}", case.name(), case.state.current.id);
-    let told = tell::send(host, key, &scene.stage, &once, "RefloatMessage", Loudness::Warning, &text).await;
-    told.map_err(|error| VisitError::Tell(key.clone(), error))?;
+    let note = tell::Once { key: &once, reason: "RefloatMessage", loudness: Loudness::Warning, text: &text };
+    tell::once(host, key, case, &scene.stage, &note).await?;
     Ok(Some(Next::After(LOOK_AGAIN)))
 }

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use kube::api::Api;
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::{WatchStreamExt, watcher};
+use policy_api::kargo::Perhaps;
 use serde::de::DeserializeOwned;
 
 /// The first pause before a watch that broke off is begun again, and the longest: those of client-go's reflector.
@@ -51,6 +52,31 @@ pub enum Change<K> {
     Applied(K),
     /// This object is gone.
     Deleted(K),
+}
+
+impl<K: Default + kube::Resource> Change<Perhaps<K>> {
+    /// The change without objects that cannot be decoded, which are logged. `None` when it is about such a one alone;
+    /// that it is gone is known by its metadata all the same.
+    pub fn readable(self) -> Option<Change<K>> {
+        let read = |object: Perhaps<K>| {
+            object
+                .object()
+                .inspect_err(|error| {
+                    tracing::warn!(error = &**error as &dyn std::error::Error, "object left out")
+                })
+                .ok()
+        };
+        match self {
+            Self::All(list) => Some(Change::All(list.into_iter().filter_map(read).collect())),
+            Self::Applied(object) => read(object).map(Change::Applied),
+            Self::Deleted(Perhaps::Read(object)) => Some(Change::Deleted(object)),
+            Self::Deleted(Perhaps::Unreadable { metadata, .. }) => {
+                let mut gone = K::default();
+                *gone.meta_mut() = *metadata;
+                Some(Change::Deleted(gone))
+            }
+        }
+    }
 }
 
 /// Follows one kind until the future is dropped.

@@ -104,7 +104,8 @@ fn health(catalogue: &Catalogue, issue: &str) -> Classification {
     Classification { effect: Effect::Complete, ..text_by(catalogue, Some(HEALTH), issue) }
 }
 
-/// A `fail` step says no more than its message, so an envelope in it is what the row says, not a hint about it.
+/// A `fail` step says no more than its message, so an envelope in it is what the row says, not a hint about it: the author
+/// of the template failed it on purpose, and says what for. It never says "at once".
 fn own_word(rule: &str, message: &str) -> Option<(String, Verdict)> {
     if rule != "X1" {
         return None;
@@ -113,7 +114,7 @@ fn own_word(rule: &str, message: &str) -> Option<(String, Verdict)> {
     let class = hint.class?;
     let verdict = Verdict {
         class,
-        retry: hint.retry.unwrap_or_else(|| retryability_of(class)),
+        retry: hint.retry.unwrap_or_else(|| retryability_of(class)).max(Retryability::AfterDelay),
         fault: fault_of(class),
         confidence: 75,
     };
@@ -153,6 +154,7 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
     if let Some(class) = hint.class
         && (classification.confidence_percent < SURE || is_unknown_kind)
         && class != classification.class
+        && !widens(classification.class, class)
     {
         // The step's word for the class never makes repeating more likely than the rules do.
         let implied = retryability_of(class);
@@ -164,6 +166,12 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
             classification.rule = format!("{}+hint", classification.rule);
         }
     }
+}
+
+/// Whether a class would let policies repeat that they would not have repeated: they go by classes, so that would be more
+/// than a hint may do. It reaches them as a hint all the same.
+fn widens(known: Class, said: Class) -> bool {
+    retryability_of(said) < Retryability::Unknown && retryability_of(known) >= Retryability::Unknown
 }
 
 /// A step may take the blame off the Freight, which forbids a rollback. It cannot put it there: that would be a reason

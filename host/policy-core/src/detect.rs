@@ -22,7 +22,7 @@ use crate::snapshot::{
 };
 use crate::time::Timestamp;
 
-pub use health::speaks_of_freight;
+pub use health::{sickness_to_remember, speaks_of_freight};
 pub use sight::{Found, Run, Sight, is_about_now, is_an_end, look};
 pub use verifying::run_is_due;
 

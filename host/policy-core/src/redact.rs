@@ -4,6 +4,7 @@
 //! Recognises shapes, not values: what looks like a digest, a commit, a ULID or an image is left alone, so a secret
 //! of such a shape is found only by what stands before it (`token=`, `Authorization:`). Idempotent.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
@@ -33,6 +34,7 @@ static PERHAPS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 fn rules() -> Vec<(String, &'static str)> {
+    // Quotes may have any number of backslashes: what a server answers as JSON in JSON, Kargo quotes once more.
     // What is redacted already ends at its mark, or a second pass would eat what follows it.
     let value = r#"(?:\*\*\*|"[^"]*"|'[^']*'|[^\s&"',;)\]}]+)"#;
     let rule = |pattern: &str, with| (pattern.to_owned(), with);
@@ -44,7 +46,7 @@ fn rules() -> Vec<(String, &'static str)> {
         // A user name alone may be a token; `git` is only ever the name that SSH wants.
         rule(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)(git@)?(?:[^/\s?#"]+@)?"#, "${1}${2}\u{0}"),
         rule(
-            r#"(?i)\b((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?(?:\*\*\*|[^\s"',;\\]+)"#,
+            r#"(?i)\b((?:proxy-)?authorization\\*["']?\s*[:=]\s*\\*["']?)(?:(?:basic|bearer|token|negotiate|digest)\s+)?(?:\*\*\*|[^\s"',;\\]+)"#,
             "${1}***",
         ),
         rule(r"\bgh[pousr]_[A-Za-z0-9]{16,}", MARK),
@@ -66,9 +68,9 @@ fn rules() -> Vec<(String, &'static str)> {
         rule(r"\bhv[sbr]\.[A-Za-z0-9_-]{20,}", MARK),
         rule(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*", MARK),
         (format!(r"(?i)\b([a-z0-9_.-]*(?:{SECRET_WORDS})[a-z0-9_]* ?= ?){value}"), "${1}***"),
-        (format!(r#"(?i)(\\?"(?:[a-z0-9_.-]*(?:{SECRET_WORDS})|auth)\\?"\s*:\s*\\?")[^"\\]*"#), "${1}***"),
+        (format!(r#"(?i)(\\*"(?:[a-z0-9_.-]*(?:{SECRET_WORDS})|auth)\\*"\s*:\s*\\*")[^"\\]*"#), "${1}***"),
         rule(
-            r#"(?i)\b((?:private-token|job-token|deploy-token|x-[a-z-]*(?:key|token|secret|api)|(?:set-)?cookie)\\?["']?\s*[:=]\s*\\?["']?)(?:\*\*\*|[^\s"',;\\]+)"#,
+            r#"(?i)\b((?:private-token|job-token|deploy-token|x-[a-z-]*(?:key|token|secret|api)|(?:set-)?cookie)\\*["']?\s*[:=]\s*\\*["']?)(?:\*\*\*|[^\s"',;\\]+)"#,
             "${1}***",
         ),
         (
@@ -84,28 +86,29 @@ fn rules() -> Vec<(String, &'static str)> {
 pub fn text(text: &str) -> String {
     let mut text = clean(text);
     for (regex, with) in RULES.iter() {
-        text = if with.contains('\u{0}') {
-            userinfo(regex, &text)
-        } else {
-            regex.replace_all(&text, *with).into_owned()
+        // Borrowed is what did not change, which is nearly always: no copy then.
+        let changed = match with.contains('\u{0}') {
+            true => regex.replace_all(&text, userinfo),
+            false => regex.replace_all(&text, *with),
         };
+        if let Cow::Owned(changed) = changed {
+            text = changed;
+        }
     }
-    match PERHAPS.as_ref() {
-        Some(regex) => regex.replace_all(&text, perhaps).into_owned(),
-        None => text,
+    let changed = PERHAPS.as_ref().map(|regex| regex.replace_all(&text, perhaps));
+    match changed {
+        Some(Cow::Owned(changed)) => changed,
+        Some(Cow::Borrowed(_)) | None => text,
     }
 }
 
 /// Replaces what stands before `@` in a URL, unless it is `git`.
-fn userinfo(regex: &Regex, text: &str) -> String {
-    let replace = |captures: &Captures<'_>| {
-        let part = |at: usize| captures.get(at).map(|part| part.as_str()).unwrap_or_default();
-        let (scheme, git, whole) = (part(1), part(2), part(0));
-        let has_more = whole.len() > scheme.len() + git.len();
-        let mark = if has_more { format!("{MARK}@") } else { git.to_owned() };
-        format!("{scheme}{mark}")
-    };
-    regex.replace_all(text, replace).into_owned()
+fn userinfo(captures: &Captures<'_>) -> String {
+    let part = |at: usize| captures.get(at).map(|part| part.as_str()).unwrap_or_default();
+    let (scheme, git, whole) = (part(1), part(2), part(0));
+    let has_more = whole.len() > scheme.len() + git.len();
+    let mark = if has_more { format!("{MARK}@") } else { git.to_owned() };
+    format!("{scheme}{mark}")
 }
 
 fn perhaps(captures: &Captures<'_>) -> String {

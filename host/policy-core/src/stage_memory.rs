@@ -35,6 +35,8 @@ pub struct StageMemory {
     pub unhealthy_since: Option<Timestamp>,
     /// Since when Kargo does not know, as seen from here.
     pub unknown_since: Option<Timestamp>,
+    /// Since when it is not well, whatever Kargo calls that meanwhile; `None` for what was never well.
+    pub sick_since: Option<Timestamp>,
 }
 
 /// A combination that was good as a whole (product.md 10, invariant 8).
@@ -65,6 +67,7 @@ impl StageMemory {
             faults: self.faults.clone(),
             unhealthy_since: since(stage, Health::Unhealthy, self.unhealthy_since, now),
             unknown_since: since(stage, Health::Unknown, self.unknown_since, now),
+            sick_since: detect::sickness_to_remember(stage, self.sick_since, now),
         }
     }
 

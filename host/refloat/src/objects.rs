@@ -62,7 +62,7 @@ impl Objects {
     pub(crate) fn add_files(&mut self, files: &[(String, String)]) -> Result<(), CannotRun> {
         let mut all = Vec::new();
         for (name, text) in files {
-            all.extend(documents(text, name)?);
+            documents(text, name)?.into_iter().for_each(|document| flatten(document, &mut all));
         }
         // Policies first: they say which outputs of steps may be read.
         let is_policy = |value: &&Value| value.get("kind").is_some_and(|kind| kind == "FailurePolicy");
@@ -125,7 +125,14 @@ impl Objects {
                     decode(document.get("metadata").unwrap_or(&Value::Null), "metadata of a Namespace")?;
                 self.namespaces.insert(metadata.name.clone().unwrap_or_default(), metadata);
             }
-            "Incident" => self.incidents.push(decode(document, kind)?),
+            "Incident" => {
+                let incident: Incident = decode(document, kind)?;
+                // Words of a newer version are found out here, where they cost only this one.
+                policy_api::convert::incident_state(&incident).map_err(|error| {
+                    ConvertError::UnknownWord { object: error.object, path: error.path, word: error.value }
+                })?;
+                self.incidents.push(incident);
+            }
             "StageRecord" => self.stage_records.push(decode(document, kind)?),
             "DecisionRecord" => self.decision_records.push(decode(document, kind)?),
             "FailurePolicy" => self.policies.push(decode(document, kind)?),
@@ -146,28 +153,49 @@ impl Objects {
     }
 }
 
+/// The objects of a document, in their order: those of a list one by one, each with its kind.
+fn flatten(mut document: Value, all: &mut Vec<Value>) {
+    let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let items = document.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+    let Some((item_kind, items)) = kind.strip_suffix("List").zip(items) else {
+        return all.push(document);
+    };
+    for mut item in items {
+        if let Some(fields) = item.as_object_mut() {
+            fields.entry("kind").or_insert_with(|| Value::from(item_kind));
+        }
+        all.push(item);
+    }
+}
+
 /// One object; items of a list do not say their kind, and messages should.
 fn decode<K: DeserializeOwned>(document: &Value, kind: &str) -> Result<K, ConvertError> {
-    kargo::from_value(document).map_err(|error| match error {
-        ConvertError::Decode { object, path, problem } => {
-            let object = match object.strip_prefix("object ") {
-                Some(rest) => format!("{kind} {rest}"),
-                None => object,
-            };
-            ConvertError::Decode { object, path, problem }
-        }
-        other => other,
-    })
+    kargo::from_value(document).map_err(|error| error.of_kind(kind))
 }
 
 fn documents(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
-    let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, strict_booleans: true, with_snippet: false };
+    let options = serde_saphyr::options! {
+        leading_zero_numbers_as_strings: true,
+        strict_booleans: true,
+        with_snippet: false,
+        // Files are bounded by their size. A Project's export has a value in ten bytes; aliases stay bounded.
+        budget: serde_saphyr::budget! { max_nodes: MAX_VALUES, max_events: 2 * MAX_VALUES, max_documents: 65_536 },
+    };
     let documents: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
     documents.map_err(|error| {
         let problem = error.render().lines().next().unwrap_or_default().to_owned();
+        if problem.starts_with("budget breached") {
+            return CannotRun::new(
+                format!("`{name}` holds more than can be read at once: {problem}"),
+                "export one Stage (`kubectl get promotions -l kargo.akuity.io/stage=NAME`), or name the Project                  with `--project` instead of a file",
+            );
+        }
         CannotRun::new(format!("`{name}` is not YAML: {problem}"), "check indentation, quotes and tabs there")
     })
 }
+
+/// Values in one file: what fits into the bytes that are read of it at most.
+const MAX_VALUES: usize = 8_000_000;
 
 fn unreadable(error: &ConvertError, name: &str) -> CannotRun {
     CannotRun::from_error(error, "give the object as `kubectl get -o yaml` prints it").in_file(name)

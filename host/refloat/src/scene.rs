@@ -69,7 +69,7 @@ impl<'a> Scene<'a> {
         wanted: &Wanted,
         now: Option<Timestamp>,
     ) -> Result<Self, CannotRun> {
-        let incidents = incidents(objects)?;
+        let incidents = incidents(objects);
         let found = Found { objects, incidents: &incidents };
         let stages: Vec<&StageSnapshot> =
             objects.stages.iter().filter(|stage| found.may_be(stage, wanted)).collect();
@@ -120,7 +120,10 @@ impl<'a> Scene<'a> {
 
     /// Deliveries to the Stage in the last 24 hours, as far as anything tells of them.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
-        let own = self.objects.promotions.iter().filter(|promotion| promotion.stage == self.stage.name);
+        let is_own = |promotion: &&policy_core::snapshot::PromotionSnapshot| {
+            promotion.stage == self.stage.name && promotion.project == self.stage.project
+        };
+        let own = self.objects.promotions.iter().filter(is_own);
         let seen: Vec<Delivery> = own.filter_map(delivery_of).collect();
         stage_memory::deliveries(&self.memory.deliveries, &seen, self.now)
     }
@@ -197,10 +200,9 @@ fn memory(objects: &Objects, stage: &StageSnapshot) -> StageMemory {
     record.map(stage_record::memory).unwrap_or_default()
 }
 
-fn incidents(objects: &Objects) -> Result<Vec<IncidentState>, CannotRun> {
-    let help = "this version is older than the one that wrote it";
-    let read = |object| convert::incident_state(object).map_err(|error| CannotRun::from_error(&error, help));
-    objects.incidents.iter().map(read).collect()
+/// Incidents that this version understands; the others are among what was left out.
+fn incidents(objects: &Objects) -> Vec<IncidentState> {
+    objects.incidents.iter().filter_map(|object| convert::incident_state(object).ok()).collect()
 }
 
 /// What failures there are.
@@ -266,9 +268,9 @@ impl Found<'_> {
         let own = |one: &&policy_core::snapshot::PromotionSnapshot| {
             one.stage == stage.name && one.project == stage.project
         };
-        let promotions = self.objects.promotions.iter().filter(own);
-        let verification = detect::verification(stage, &self.objects.promotions);
-        promotions.filter_map(detect::promotion).chain(verification).collect()
+        let promotions: Vec<_> = self.objects.promotions.iter().filter(own).cloned().collect();
+        let verification = detect::verification(stage, &promotions);
+        promotions.iter().filter_map(detect::promotion).chain(verification).collect()
     }
 
     fn own(&self, stage: &StageSnapshot) -> impl Iterator<Item = &IncidentState> {

@@ -185,6 +185,11 @@ impl Memory {
         server.set_faults(disturbance.clone());
         Self { server, clock, disturbance, n_before: 0 }
     }
+
+    /// The server, for whoever wants to look at everything in it.
+    pub fn server(&self) -> ApiServer {
+        self.server.clone()
+    }
 }
 
 impl Ground for Memory {

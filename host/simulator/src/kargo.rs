@@ -222,6 +222,7 @@ impl<C: Fn() -> Timestamp> Playing<C> {
         let script = &director.script();
         let mut rest = None;
         for stage in self.world.stages() {
+            let mut is_hanging = false;
             loop {
                 self.world.now = (self.clock)();
                 let effects = self.kargo.next(&self.world, &stage, script, &mut self.ids);
@@ -230,7 +231,7 @@ impl<C: Fn() -> Timestamp> Playing<C> {
                 }
                 // What a Stage's reconcile would write is lost, and asked for again at the next one.
                 if director.hangs(&stage) && effects.iter().any(is_about_stage) {
-                    rest = rest.into_iter().chain([HANGS]).min();
+                    is_hanging = true;
                     break;
                 }
                 if self.carry_out(&stage, &effects).await.is_err() {
@@ -238,8 +239,11 @@ impl<C: Fn() -> Timestamp> Playing<C> {
                 }
             }
             let wake = self.kargo.next_wake(&self.world, &stage, script);
-            let wake = wake.map(|wake| wake.duration_since(self.world.now).unsigned_abs().max(TICK));
-            rest = rest.into_iter().chain(wake).min();
+            let wake = wake.map(|wake| Duration::try_from(wake.duration_since(self.world.now)));
+            let wake = wake.map(|wait| wait.unwrap_or_default().max(TICK));
+            // What is due and not done stays due.
+            let wake = wake.filter(|wait| !is_hanging || *wait > TICK);
+            rest = rest.into_iter().chain(wake).chain(is_hanging.then_some(HANGS)).min();
         }
         rest
     }

@@ -64,6 +64,8 @@ pub struct Played {
     pub differences: Vec<Difference>,
     /// Every request since the beginning.
     pub requests: Requests,
+    /// What the controller counted, as `/metrics` would say it, all replicas one after the other.
+    pub metrics: String,
     /// One hash over all requests and answers, set-up included; `None` on a server that has no order of them.
     pub hash: Option<String>,
 }
@@ -407,6 +409,7 @@ impl<'a, G: Ground> Play<'a, G> {
             differences: expect::differences(&scenario.expect, &facts),
             facts,
             requests,
+            metrics: self.refloat.metrics(),
             hash: self.ground.hash(),
         })
     }

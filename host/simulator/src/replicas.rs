@@ -10,6 +10,7 @@ use kube::api::Api;
 use kube_memory::User;
 use policy_controller::clock::Clock;
 use policy_controller::feeds::Scope;
+use policy_controller::metrics::Metrics;
 use policy_core::classify::catalogue::Catalogue;
 use policy_core::name::ProjectName;
 use policy_engine::Engine;
@@ -30,6 +31,16 @@ pub(crate) struct Replicas {
     running: Vec<Replica>,
     cut_off: Vec<u32>,
     n_started: u32,
+    metrics: Vec<Counted>,
+}
+
+/// What a replica has counted.
+struct Counted(Arc<Metrics>);
+
+impl std::fmt::Debug for Counted {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Counted")
+    }
 }
 
 #[derive(Debug)]
@@ -95,14 +106,22 @@ impl Replicas {
                 policy_core::time::Timestamp(u32::try_from(clock.now().as_second()).unwrap_or_default())
             });
             let stop = tokio_util::sync::CancellationToken::new();
+            let metrics: Arc<Metrics> = Arc::default();
+            self.metrics.push(Counted(Arc::clone(&metrics)));
             let task = tasks.spawn(async move {
-                if let Err(error) = policy_controller::run(client, engine, options, clock, stop).await {
+                let running = policy_controller::run_counting(client, engine, options, clock, stop, metrics);
+                if let Err(error) = running.await {
                     tracing::error!(error = &error as &dyn std::error::Error, "the controller ended");
                 }
             });
             self.running.push(Replica { number, task });
         }
         Ok(())
+    }
+
+    /// What `/metrics` of each would say, one after the other.
+    pub(crate) fn metrics(&self) -> String {
+        self.metrics.iter().map(|counted| counted.0.text()).collect()
     }
 
     /// All die without a word.

@@ -132,4 +132,7 @@ pub struct HealthTimers {
     /// Since when Kargo does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_since: Option<Time>,
+    /// Since when it is not well, whatever Kargo calls that meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sick_since: Option<Time>,
 }

@@ -11,6 +11,7 @@ mod stage;
 use policy_core::context::{Measurement, MetricCounts, MetricFacts};
 use policy_core::hints;
 use policy_core::name::{Origin, ProjectName, Uid};
+use policy_core::redact;
 use policy_core::snapshot::{AnalysisRunSnapshot, ProjectSnapshot, PromotionPolicy, StageSelector};
 use policy_core::time::Timestamp;
 
@@ -30,7 +31,7 @@ pub const MAX_OUTPUT_BYTES: usize = 16 * 1024;
 const MAX_MEASUREMENTS: usize = 10;
 
 /// What an object said that could not be taken over.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ConvertError {
     /// A field has the wrong shape.
     #[error("cannot decode `{object}` at `{path}`: {problem}")]
@@ -60,6 +61,50 @@ pub enum ConvertError {
         /// The word.
         word: String,
     },
+}
+
+impl ConvertError {
+    /// The same about an object of that kind, where it does not say its own: items of a list do not.
+    #[must_use]
+    pub fn of_kind(self, kind: &str) -> Self {
+        match self {
+            Self::Decode { object, path, problem } => {
+                let object = match object.strip_prefix("object ") {
+                    Some(rest) => format!("{kind} {rest}"),
+                    None => object,
+                };
+                Self::Decode { object, path, problem }
+            }
+            other @ (Self::Missing { .. } | Self::UnknownWord { .. }) => other,
+        }
+    }
+}
+
+/// Longest name or path in an error, bytes: no API server takes a name that this would cut.
+pub(super) const MAX_NAME: usize = 320;
+
+/// A text out of an object as it may stand in an error, and so in a log: redacted, on one line, at most about `max`
+/// bytes, cut in its middle, because decoders say at the end what they expected.
+pub(super) fn quoted(text: &str, max: usize) -> String {
+    let clean = redact::text(text);
+    let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() <= max {
+        return line;
+    }
+    let head = line.get(..line.floor_char_boundary(max / 2)).unwrap_or_default();
+    let tail = line.get(line.ceil_char_boundary(line.len() - max / 2)..).unwrap_or_default();
+    format!("{head} … {tail}")
+}
+
+/// A name as it may stand in an error. Every name that an API server takes stays as it is, at no cost.
+fn shown_name(name: &str) -> String {
+    let is_plain = name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain { name.to_owned() } else { quoted(name, MAX_NAME) }
+}
+
+/// A word that is none of Kargo's, as an error.
+fn unknown_word(object: &str, path: impl Into<String>, word: &str) -> ConvertError {
+    ConvertError::UnknownWord { object: object.to_owned(), path: path.into(), word: quoted(word, 100) }
 }
 
 /// How to read Promotions.
@@ -92,7 +137,8 @@ fn identity(kind: &str, metadata: &ObjectMeta) -> Result<Identity, ConvertError>
     let part = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let name = part(&metadata.name);
     let namespace = part(&metadata.namespace);
-    let object = format!("{kind} {}/{}", namespace.as_deref().unwrap_or("?"), name.as_deref().unwrap_or("?"));
+    let shown = |part: &Option<String>| part.as_deref().map_or_else(|| "?".to_owned(), shown_name);
+    let object = format!("{kind} {}/{}", shown(&namespace), shown(&name));
     let missing = |path| ConvertError::Missing { object: object.clone(), path };
     Ok(Identity {
         name: name.ok_or_else(|| missing("metadata.name"))?,

@@ -281,7 +281,9 @@ fn short(text: &str) -> String {
     redact::shown(text, MAX_SHORT_BYTES)
 }
 
-/// A name or an id, capped: no API server takes one that this would cut.
+/// A name or an id, capped, as it is: no API server takes one that this would change. Where Kargo only repeats a name,
+/// in a status, it may be any text.
 fn name(text: &str) -> String {
-    redact::capped(text, MAX_NAME_BYTES)
+    let is_name = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_name { redact::capped(text, MAX_NAME_BYTES) } else { redact::shown(text, MAX_NAME_BYTES) }
 }

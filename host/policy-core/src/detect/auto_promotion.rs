@@ -75,7 +75,11 @@ fn untried(sight: &Sight<'_>, origin: &Origin, freight: &FreightName) -> Option<
     let summary = format!("Freight `{freight}` of {origin} is not promoted by itself: {because}");
     let parts = [sight.stage.uid.as_str(), origin.as_str(), freight.as_str()];
     let about = About { promotion: tried.map(|tried| &tried.name), verification: None };
-    Some(sight.condition(Trigger::AutoPromotionBlocked, &parts, at, about, &summary))
+    let mut condition = sight.condition(Trigger::AutoPromotionBlocked, &parts, at, about, &summary);
+    // What a person stopped stays stopped, whatever it is called an hour later.
+    condition.failure.user_abort =
+        tried.filter(|tried| tried.phase == Some(PromotionPhase::Aborted)).map(super::abort_of);
+    Some(condition)
 }
 
 fn has_ended_badly(promotion: &PromotionSnapshot) -> bool {

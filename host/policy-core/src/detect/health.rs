@@ -2,11 +2,12 @@
 //!
 //! In: one look. Out: at most one condition. Kargo writes no Event for it, and its transition times never move
 //! (kargo-live.md 0.7), so since when is remembered by us, see [`crate::stage_memory`]. One episode has one identity:
-//! the Stage, its last Promotion, and the beginning.
+//! the Stage, its last Promotion, and since when it is not well, whatever Kargo calls that meanwhile.
 
 use super::sight::{About, Condition, Sight};
 use crate::context::Health;
 use crate::failure::Trigger;
+use crate::name::FailureId;
 use crate::snapshot::StageSnapshot;
 use crate::time::{Timestamp, format_duration};
 
@@ -44,7 +45,54 @@ pub(super) fn sick(sight: &Sight<'_>) -> Option<Condition> {
         // Healthy once, and changing: Kargo judges it by itself.
         Some(Health::Progressing | Health::Healthy | Health::NotApplicable) | None => return None,
     };
+    // What was sick before this Freight came says nothing of it.
+    let since = since.max(came(stage));
     Some(condition(sight, trigger, since, limit, what))
+}
+
+/// The episode of sickness that the Stage is in, from the first look that does not find it well to one that does.
+pub(super) fn lasting(sight: &Sight<'_>) -> Option<FailureId> {
+    let begun = sick_since(sight.stage, sight.memory.sick_since, sight.now)?;
+    let is_left_alone = sight.queue().is_empty();
+    is_left_alone.then(|| super::sight::condition_id(Trigger::StageUnhealthy, &identity(sight.stage, begun)))
+}
+
+/// Since when a Stage is not well, given what was remembered; `None` while it is, or while nobody can say.
+fn sick_since(stage: &StageSnapshot, known: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let is_well = matches!(stage.health, Some(Health::Healthy | Health::NotApplicable));
+    if !speaks_of_freight(stage) || is_well {
+        return None;
+    }
+    let came = came(stage);
+    if is_new(stage) {
+        return Some(came);
+    }
+    let begins = matches!(stage.health, Some(Health::Unhealthy | Health::Unknown));
+    known.filter(|known| *known >= came).or(begins.then_some(now))
+}
+
+/// What of [`sick_since`] the Stage itself does not say: nothing before its Freight was well for the first time.
+pub fn sickness_to_remember(
+    stage: &StageSnapshot,
+    known: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if is_new(stage) { None } else { sick_since(stage, known, now) }
+}
+
+/// Whether what the Stage holds came at a known time and was never well since.
+fn is_new(stage: &StageSnapshot) -> bool {
+    never_verified(stage) && came(stage) != Timestamp::default()
+}
+
+/// When the Freight came that the Stage's health speaks of.
+fn came(stage: &StageSnapshot) -> Timestamp {
+    stage.last_promotion.as_ref().and_then(|last| last.finished).unwrap_or_default()
+}
+
+fn identity(stage: &StageSnapshot, begun: Timestamp) -> [String; 3] {
+    let last = stage.last_promotion.as_ref().map(|last| last.name.to_string()).unwrap_or_default();
+    [stage.uid.to_string(), last, begun.0.to_string()]
 }
 
 /// A verification starts once the Stage is Healthy, with or without a template; so without one it never was.
@@ -59,9 +107,9 @@ fn condition(sight: &Sight<'_>, trigger: Trigger, since: Timestamp, limit: u32, 
         None => String::new(),
     };
     let summary = format!("{what} for more than {}{issue}", format_duration(limit));
-    let begun = since.0.to_string();
-    let name = last.map(|name| name.as_str()).unwrap_or_default();
-    let parts = [sight.stage.uid.as_str(), name, begun.as_str()];
+    let begun = sick_since(sight.stage, sight.memory.sick_since, sight.now).unwrap_or(since);
+    let identity = identity(sight.stage, begun);
+    let parts = identity.each_ref().map(String::as_str);
     let about = About { promotion: last, verification: None };
     sight.condition(trigger, &parts, since.plus(limit), about, &summary)
 }

@@ -15,8 +15,9 @@ const LAG_SECONDS: u32 = 30;
 /// A Promotion that succeeded, and that its Stage has passed over or does not come to.
 pub(super) fn not_recorded(sight: &Sight<'_>) -> Option<Condition> {
     let stage = sight.stage;
-    // A Promotion that follows repairs the record by itself.
-    if !sight.queue().is_empty() {
+    // A Promotion that runs repairs the record by its end.
+    let queue = sight.queue();
+    if queue.iter().any(|promotion| promotion.phase == Some(PromotionPhase::Running)) {
         return None;
     }
     let deployed = sight.deployed()?;
@@ -31,10 +32,12 @@ pub(super) fn not_recorded(sight: &Sight<'_>) -> Option<Condition> {
     };
     match &stage.last_promotion {
         Some(last) if last.name == deployed.name => None,
-        Some(last) if last.name > deployed.name => {
+        // One that waits does so, too, as soon as its turn comes.
+        Some(last) if last.name > deployed.name && queue.is_empty() => {
             let because = format!("it has recorded Promotion `{}` of a later name already", last.name);
             passed_over(sight, deployed, last).then(|| condition(finished.plus(LAG_SECONDS), &because))
         }
+        Some(last) if last.name > deployed.name => None,
         last if last.is_some() || stage.current_promotion.as_ref() == Some(&deployed.name) => {
             let because = "Kargo's controller for this Stage does not go on";
             let at = finished.plus(sight.deadlines.promotion_not_recorded);

@@ -52,6 +52,8 @@ pub struct Sight<'a> {
 pub struct Found {
     /// What is a failure now.
     pub failures: Vec<Failure>,
+    /// The episode of sickness that is not over, whether it is a failure by now or not any more.
+    pub lasting: Option<FailureId>,
     /// Those of them that may go away when Kargo looks at the Stage once more.
     pub refresh: BTreeSet<FailureId>,
     /// When something would become a failure if nothing else happens.
@@ -63,7 +65,8 @@ pub struct Found {
 impl Found {
     /// Whether `failure` is still there. What has ended stays a failure whatever happens.
     pub fn is_still_true(&self, failure: &Failure) -> bool {
-        !is_about_now(failure.trigger) || self.failures.iter().any(|found| found.id == failure.id)
+        let mut known = self.failures.iter().map(|found| &found.id).chain(&self.lasting);
+        !is_about_now(failure.trigger) || known.any(|id| *id == failure.id)
     }
 }
 
@@ -121,7 +124,7 @@ pub fn look(sight: &Sight<'_>) -> Found {
     }
     let run = verifying::run_is_due(sight.stage).filter(|_| matches!(sight.run, Run::NotRead));
     found.wants_run = run.is_some_and(|due| due <= sight.now);
-    let mut times: Vec<Timestamp> = run.into_iter().collect();
+    let mut times: Vec<Timestamp> = run.into_iter().filter(|due| *due > sight.now).collect();
     for condition in conditions(sight) {
         if condition.failure.at > sight.now {
             times.push(condition.failure.at);
@@ -132,6 +135,7 @@ pub fn look(sight: &Sight<'_>) -> Found {
         }
         found.failures.push(condition.failure);
     }
+    found.lasting = health::lasting(sight);
     found.look_again = times.into_iter().min();
     found
 }
@@ -172,11 +176,9 @@ impl<'a> Sight<'a> {
         about: About<'_>,
         summary: &str,
     ) -> Condition {
-        let word = crate::explain::word(&trigger);
-        let whole: Vec<&str> = std::iter::once(word.as_str()).chain(parts.iter().copied()).collect();
         let delivered = about.promotion.and_then(|name| self.of_stage().find(|one| one.name == *name));
         let failure = Failure {
-            id: super::failure_id(&whole),
+            id: condition_id(trigger, parts),
             trigger,
             project: self.stage.project.clone(),
             stage: self.stage.name.clone(),
@@ -190,6 +192,13 @@ impl<'a> Sight<'a> {
         };
         Condition { failure, heals_by_refresh: false }
     }
+}
+
+/// The identity of something that goes on.
+pub(super) fn condition_id<T: AsRef<str>>(trigger: Trigger, parts: &[T]) -> FailureId {
+    let word = crate::explain::word(&trigger);
+    let whole: Vec<&str> = std::iter::once(word.as_str()).chain(parts.iter().map(AsRef::as_ref)).collect();
+    super::failure_id(&whole)
 }
 
 /// What a failure is about, beside its Stage.

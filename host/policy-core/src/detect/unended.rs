@@ -63,10 +63,16 @@ fn last_progress(promotion: &PromotionSnapshot) -> Option<Timestamp> {
 pub(super) fn pending(sight: &Sight<'_>) -> Option<Condition> {
     let queue = sight.queue();
     let next = queue.iter().find(|promotion| promotion.phase != Some(PromotionPhase::Running))?;
-    let at = next.created?.plus(sight.deadlines.promotion_pending);
+    // Its turn came with the end of the one before it.
+    let before = sight.of_stage().filter(|one| one.finished > next.created);
+    let before = before.max_by(|one, two| (one.finished, &one.name).cmp(&(two.finished, &two.name)));
+    let since = next.created.max(before.and_then(|before| before.finished))?;
+    let at = since.plus(sight.deadlines.promotion_pending);
     let summary = format!("it waits: {}", cause(sight, next, &queue));
     let about = About::promotion(&next.name);
-    Some(sight.condition(Trigger::PromotionPendingStuck, &[next.uid.as_str()], at, about, &summary))
+    let parts: Vec<&str> =
+        std::iter::once(next.uid.as_str()).chain(before.map(|before| before.uid.as_str())).collect();
+    Some(sight.condition(Trigger::PromotionPendingStuck, &parts, at, about, &summary))
 }
 
 /// Why it waits, as far as objects show it (`regular_stages.go:834-858`, `promotions.go:369-377`).

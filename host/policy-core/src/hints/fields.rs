@@ -10,6 +10,7 @@ use crate::time::{Timestamp, parse_duration};
 
 const MAX_REASON: usize = 63;
 const MAX_SCOPE_KEY: usize = 128;
+const MAX_KEY: usize = 32;
 const MAX_EXTRA: usize = 16;
 const MAX_EXTRA_VALUE: usize = 256;
 const MAX_DOMAIN: usize = 253;
@@ -36,6 +37,9 @@ pub(super) fn hint(pairs: &[(String, String)], at: Option<Timestamp>) -> Result<
             "reason" => hint.reason = Some(reason(value)?),
             "scope-key" if value.len() <= MAX_SCOPE_KEY => hint.scope_key = Some(redact::text(value)),
             "scope-key" => return Err(format!("`scope-key` is longer than {MAX_SCOPE_KEY} bytes")),
+            _ if !is_key(key) => {
+                return Err("a key that is no word of at most 32 letters, digits and dashes".to_owned());
+            }
             _ if hint.extra.len() < MAX_EXTRA => {
                 hint.extra.push((key.clone(), redact::shown(value, MAX_EXTRA_VALUE)));
             }
@@ -44,6 +48,14 @@ pub(super) fn hint(pairs: &[(String, String)], at: Option<Timestamp>) -> Result<
     }
     let says_nothing = StepHint { extra: Vec::new(), ..hint.clone() } == StepHint::default();
     if says_nothing && !has_checked { Err("no field that means anything".to_owned()) } else { Ok(hint) }
+}
+
+/// Whether it can be a key: what the envelope's grammar allows, whatever the channel.
+fn is_key(key: &str) -> bool {
+    let is_part = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
+    key.len() <= MAX_KEY
+        && key.starts_with(|first: char| first.is_ascii_lowercase())
+        && key.chars().all(is_part)
 }
 
 /// Whether the key is one that has a meaning and travels as it is, for want of a field of its own.

@@ -89,33 +89,37 @@ pub fn is_refuted(stage: &StageSnapshot, items: &BTreeMap<Origin, FreightName>) 
 
 /// The combination that the failure is about, if it is about what the Stage holds.
 fn blamed<'a>(failure: &Failure, stage: &'a StageSnapshot) -> Option<&'a CollectionSnapshot> {
-    let about_current = failure.verification.is_some()
-        || match failure.trigger {
-            Trigger::VerificationFailed
-            | Trigger::VerificationError
-            | Trigger::VerificationInconclusive
-            | Trigger::VerificationAborted
-            | Trigger::VerificationStuck
-            | Trigger::VerificationMissing
-            | Trigger::StageUnhealthy
-            | Trigger::StageHealthUnknown
-            | Trigger::ExternalAlert => true,
-            Trigger::PromotionFailed
-            | Trigger::PromotionErrored
-            | Trigger::PromotionAborted
-            | Trigger::PromotionStalled
-            | Trigger::PromotionPendingStuck
-            | Trigger::PromotionDenied
-            | Trigger::StepFailedTolerated
-            | Trigger::PromotionNotRecorded
-            | Trigger::RollbackFailed
-            | Trigger::AutoPromotionBlocked
-            | Trigger::Timer
-            | Trigger::ActionResult
-            | Trigger::ApprovalResolved
-            | Trigger::ApprovalExpired
-            | Trigger::Manual => false,
-        };
+    // The Stage may hold something else by now, as after a rollback.
+    if let Some(id) = &failure.verification {
+        let has_it = |held: &&CollectionSnapshot| held.verifications.iter().any(|one| one.id == *id);
+        return stage.history.iter().find(has_it);
+    }
+    let about_current = match failure.trigger {
+        Trigger::VerificationFailed
+        | Trigger::VerificationError
+        | Trigger::VerificationInconclusive
+        | Trigger::VerificationAborted
+        | Trigger::VerificationStuck
+        | Trigger::VerificationMissing
+        | Trigger::StageUnhealthy
+        | Trigger::StageHealthUnknown
+        | Trigger::ExternalAlert => true,
+        Trigger::PromotionFailed
+        | Trigger::PromotionErrored
+        | Trigger::PromotionAborted
+        | Trigger::PromotionStalled
+        | Trigger::PromotionPendingStuck
+        | Trigger::PromotionDenied
+        | Trigger::StepFailedTolerated
+        | Trigger::PromotionNotRecorded
+        | Trigger::RollbackFailed
+        | Trigger::AutoPromotionBlocked
+        | Trigger::Timer
+        | Trigger::ActionResult
+        | Trigger::ApprovalResolved
+        | Trigger::ApprovalExpired
+        | Trigger::Manual => false,
+    };
     stage.history.first().filter(|_| about_current)
 }
 

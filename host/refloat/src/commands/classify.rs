@@ -31,12 +31,14 @@ pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
     Ok(Exit::AsExpected)
 }
 
-/// A message of a step never begins like a Kubernetes object; everything else is a message.
+/// Whether it is a Kubernetes object: it says its kind and its API version, in YAML at the beginning of lines. A message may
+/// say one of them, and begin with a bracket.
 fn is_object(text: &str) -> bool {
-    let mut lines = text.lines().filter(|line| !line.starts_with('#') && *line != "---");
-    let first = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
-    first.starts_with(['{', '['])
-        || text.lines().any(|line| line.starts_with("kind:") || line.starts_with("apiVersion:"))
+    let is_json = text.trim_start().starts_with('{');
+    ["apiVersion", "kind"].iter().all(|field| match is_json {
+        true => text.contains(&format!("\"{field}\"")),
+        false => text.lines().any(|line| line.strip_prefix(field).is_some_and(|rest| rest.starts_with(':'))),
+    })
 }
 
 fn of_promotion(

@@ -4,9 +4,10 @@
 //! Stage held, what is different, where a rollback would go, and what was done. Exit 1 when nothing has failed.
 //! Every fact is one of the context that a policy gets: people and policies read the same.
 
-use policy_core::context::{Context, FreightPiece, StepFacts};
+use policy_core::context::{Context, FreightPiece, Health, StepFacts};
 use policy_core::explain;
 use policy_core::settings::Settings;
+use policy_core::snapshot::PromotionPhase;
 use policy_core::time::{Timestamp, format_duration};
 
 use crate::args::ExplainArgs;
@@ -66,7 +67,7 @@ fn story(scene: &Scene<'_>, context: &Context) -> Vec<Told> {
         }
         context.hints.iter().for_each(|hint| tell("hint", super::hint(hint)));
     } else {
-        tell("", format!("nothing has failed in Stage `{}`", scene.stage.name));
+        tell("", nothing(scene));
     }
     if scene.has_failed() {
         freight(context).into_iter().for_each(|text| tell("freight", text));
@@ -79,6 +80,33 @@ fn story(scene: &Scene<'_>, context: &Context) -> Vec<Told> {
     }
     explain_incident::lines(scene).into_iter().for_each(|(about, text)| tell(about, text));
     told
+}
+
+/// What can be said when nothing that was given has failed; silence would be taken for health.
+fn nothing(scene: &Scene<'_>) -> String {
+    let stage = &scene.stage.name;
+    let last = scene.stage.last_promotion.as_ref().filter(|last| {
+        let phase = last.phase;
+        phase.is_some_and(|phase| phase.is_terminal() && phase != PromotionPhase::Succeeded)
+    });
+    if let Some(last) = last {
+        let phase = last.phase.map(PromotionPhase::text).unwrap_or_default();
+        return format!(
+            "the last Promotion of Stage `{stage}`, `{}`, ended {phase}, and it is not among what was given",
+            last.name
+        );
+    }
+    match scene.stage.health {
+        Some(health @ (Health::Unhealthy | Health::Unknown)) => {
+            let word = explain::word(&health);
+            format!(
+                "nothing has ended badly in Stage `{stage}`; its health is {word}, and since when is not known here"
+            )
+        }
+        Some(Health::Healthy | Health::Progressing | Health::NotApplicable) | None => {
+            format!("nothing has failed in Stage `{stage}`")
+        }
+    }
 }
 
 fn when(scene: &Scene<'_>) -> String {
@@ -112,15 +140,16 @@ fn step(context: &Context) -> Option<String> {
         (1, None) => ", 1 error".to_owned(),
         (count, None) => format!(", {count} errors"),
     };
-    let done: Vec<&str> =
-        promotion.steps.iter().filter(|one| has_changed(one)).map(|one| one.alias.as_str()).collect();
-    let done = if done.is_empty() {
-        String::new()
-    } else {
-        format!("; before that these had changed something outside: {}", done.join(", "))
+    let changed = |when: &str, is_then: &dyn Fn(u32) -> bool| {
+        let steps = promotion.steps.iter().filter(|one| has_changed(one) && is_then(one.index));
+        let aliases: Vec<&str> = steps.map(|one| one.alias.as_str()).collect();
+        let list = aliases.join(", ");
+        if list.is_empty() { list } else { format!("; {when} that these changed something outside: {list}") }
     };
+    let before = changed("before", &|index| index < step.index);
+    let after = changed("after", &|index| index > step.index);
     let kind = if step.kind.is_empty() { "unknown kind" } else { &step.kind };
-    Some(format!("`{alias}` ({kind}), number {number}: {status}{took}{errors}{done}"))
+    Some(format!("`{alias}` ({kind}), number {number}: {status}{took}{errors}{before}{after}"))
 }
 
 fn has_changed(step: &StepFacts) -> bool {

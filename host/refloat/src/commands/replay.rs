@@ -4,7 +4,7 @@
 //! cannot be made again (exit 2). A component with another digest than the recorded one is said to be another.
 
 use policy_api::crd::DecisionRecord;
-use policy_api::crd::decision_record::EntryRecord;
+use policy_api::crd::decision_record::{EntryRecord, Said as SaidWord};
 use policy_api::record::Record;
 use policy_core::chain::{End, Word};
 use policy_core::context::Context;
@@ -40,13 +40,14 @@ pub(crate) fn run(args: &ReplayArgs, printer: &mut Printer) -> Ended {
         let line = format!("nobody was asked: {}", explain::fault(entry, fault));
         return Err(CannotRun::new(line, "replay the record of a decision for which policies were asked"));
     }
+    is_whole(&record, &name)?;
     let (loaded, contexts) = prepare(args, &name, &record, &modules)?;
     let replayed = compare(&record, &loaded, &contexts);
     output::show(args.output, &replayed, printer, |replayed| human(&name, replayed))?;
     Ok(if replayed.same { Exit::AsExpected } else { Exit::Differs })
 }
 
-/// Loads what decided, and gives each entry the context that it had.
+/// Loads what was asked, and gives each entry the context that it had.
 fn prepare(
     args: &ReplayArgs,
     name: &str,
@@ -61,7 +62,7 @@ fn prepare(
     }
     let mut loaded = Vec::with_capacity(n_entries);
     let mut contexts = Vec::with_capacity(n_entries);
-    for (position, entry) in record.entries.iter().enumerate() {
+    for (position, entry) in record.entries.iter().enumerate().filter(|(_, entry)| was_asked(entry)) {
         let module = match args.modules.get(position) {
             Some(module) => module.clone(),
             None if entry.module.starts_with("builtin:") => Module::parse(&entry.module),
@@ -79,10 +80,29 @@ fn prepare(
     Ok((loaded, contexts))
 }
 
+/// Whether the entry was asked. One that was not, because its FailurePolicy narrows its triggers or another one had
+/// decided, had no part in the decision.
+fn was_asked(entry: &EntryRecord) -> bool {
+    match entry.said {
+        SaidWord::Skipped => false,
+        SaidWord::Decision | SaidWord::Pass | SaidWord::Fault => true,
+    }
+}
+
+/// A record that could not keep what replaying compares says so.
+fn is_whole(record: &Record, name: &str) -> Result<(), CannotRun> {
+    let is_needed =
+        |what: &&String| *what == "decision" || what.ends_with(".answer") || what.ends_with(".settings");
+    let Some(missing) = record.truncated.iter().find(is_needed) else { return Ok(()) };
+    let line = format!("`{name}` does not hold `{missing}`: it was too large to keep");
+    Err(CannotRun::new(line, "what was decided stands in the record; it cannot be made again"))
+}
+
 fn compare(record: &Record, loaded: &[Loaded], contexts: &[Context]) -> Replayed {
     let again = super::decide::ask(loaded, contexts);
     let mut differences = Vec::new();
-    for ((recorded, module), answered) in record.entries.iter().zip(loaded).zip(&again.modules) {
+    let asked = record.entries.iter().filter(|entry| was_asked(entry));
+    for ((recorded, module), answered) in asked.zip(loaded).zip(&again.modules) {
         let at = |what: &str| format!("{} of entry `{}`", what, recorded.name);
         differ(&mut differences, at("component"), &recorded.digest, &module.digest.to_string());
         let answer = match &answered.word {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     ConvertError, Identity, MAX_OUTPUT_BYTES, Reading, annotation, created, identity, is_ignored, origin,
-    some, time,
+    some, time, unknown_word,
 };
 use crate::kargo::digest::{self, TemplateDigest};
 use crate::kargo::{GoDuration, Promotion, PromotionStatus, StepResult, keys};
@@ -72,10 +72,7 @@ pub(super) fn phase(object: &str, path: &str, word: &str) -> Result<Option<Promo
         "Failed" => PromotionPhase::Failed,
         "Errored" => PromotionPhase::Errored,
         "Aborted" => PromotionPhase::Aborted,
-        _ => {
-            let (object, path) = (object.to_owned(), path.to_owned());
-            return Err(ConvertError::UnknownWord { object, path, word: word.to_owned() });
-        }
+        _ => return Err(unknown_word(object, path, word)),
     }))
 }
 

@@ -11,7 +11,9 @@ use policy_core::snapshot::{
 };
 
 use super::promotion::{default_alias, phase};
-use super::{ConvertError, Identity, annotation, failure_hint, identity, is_ignored, origin, some, time};
+use super::{
+    ConvertError, Identity, annotation, failure_hint, identity, is_ignored, origin, some, time, unknown_word,
+};
 use crate::kargo::digest::{self, TemplateDigest};
 use crate::kargo::stage::{
     Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
@@ -140,10 +142,7 @@ fn health(object: &str, status: &StageStatus) -> Result<Option<Health>, ConvertE
         "Progressing" => Health::Progressing,
         "Unknown" => Health::Unknown,
         "NotApplicable" => Health::NotApplicable,
-        _ => {
-            let path = "status.health.status".to_owned();
-            return Err(ConvertError::UnknownWord { object: object.to_owned(), path, word: word.to_owned() });
-        }
+        _ => return Err(unknown_word(object, "status.health.status", word)),
     }))
 }
 
@@ -209,13 +208,7 @@ fn verification(
         "Error" => Some(VerificationPhase::Error),
         "Aborted" => Some(VerificationPhase::Aborted),
         "Inconclusive" => Some(VerificationPhase::Inconclusive),
-        word => {
-            return Err(ConvertError::UnknownWord {
-                object: object.to_owned(),
-                path: path(),
-                word: word.to_owned(),
-            });
-        }
+        word => return Err(unknown_word(object, path(), word)),
     };
     Ok(VerificationSnapshot {
         id: VerificationId::from(attempt.id.as_str()),
