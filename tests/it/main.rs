@@ -19,6 +19,7 @@ mod crash;
 mod crds;
 mod guests;
 mod hints;
+mod kargo_live;
 mod kargo_model;
 mod kargo_stand_in;
 mod people;

@@ -19,7 +19,7 @@ type Outcome = anyhow::Result<()>;
 /// Seeds that are played twice.
 const SEEDS: u64 = 200;
 
-fn scenarios() -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn scenarios() -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for folder in ["host/refloat/demo/scenarios", "tests/scenarios"] {
         for entry in std::fs::read_dir(repository().join(folder)).context(folder)? {
@@ -31,7 +31,7 @@ fn scenarios() -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(file: &Path) -> anyhow::Result<Scenario> {
+pub(crate) fn read(file: &Path) -> anyhow::Result<Scenario> {
     let scenario: Scenario = serde_saphyr::from_str(&std::fs::read_to_string(file)?)
         .map_err(|error| anyhow::anyhow!("cannot understand `{}`: {error}", file.display()))?;
     let problems = scenario.problems();
@@ -39,13 +39,13 @@ fn read(file: &Path) -> anyhow::Result<Scenario> {
     Ok(scenario)
 }
 
-fn engine() -> anyhow::Result<Arc<Engine>> {
+pub(crate) fn engine() -> anyhow::Result<Arc<Engine>> {
     let compiler = Compiler::new(policy_tests::stage_play::refloat()?, ["compile-component".to_owned()]);
     let cache = std::env::current_exe()?.with_file_name("test-component-cache");
     Ok(Arc::new(Engine::new(&Limits::default(), &compiler, &cache)?))
 }
 
-fn components(scenario: &Scenario) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn components(scenario: &Scenario) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut components = BTreeMap::new();
     for (name, module) in &scenario.modules {
         let component = match module.strip_prefix("example:") {
