@@ -22,6 +22,7 @@ mod crds;
 mod documents;
 mod guests;
 mod hints;
+mod kargo_live;
 mod kargo_model;
 mod kargo_stand_in;
 mod people;

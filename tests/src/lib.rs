@@ -28,6 +28,7 @@ mod guard_properties;
 pub mod guests;
 pub mod kargo;
 mod kargo_webhooks;
+pub mod live_kargo;
 pub mod model_player;
 mod model_story;
 pub mod model_watch;

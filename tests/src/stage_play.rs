@@ -384,37 +384,38 @@ pub fn text(value: &Value, pointer: &str) -> String {
 /// Installs our kinds and what `refloat install` prints, once per server.
 pub(crate) async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
     static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-    INSTALLED
-        .get_or_try_init(|| async {
-            crate::crds::apply_text(admin, &policy_api::crds_yaml(), "refloat crds").await?;
-            for object in policy_api::install::objects(&policy_api::install::Install::default()) {
-                if text(&object, "/kind") != "Deployment" {
-                    put(admin, &object).await?;
-                }
-            }
-            let refloat = server.client(REFLOAT).await?;
-            until("the installed rights are in force", || async {
-                let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
-                    Api::namespaced(refloat.clone(), "refloat-system");
-                let incidents: Api<DynamicObject> =
-                    Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
-                let stages = kube::api::ApiResource {
-                    group: "kargo.akuity.io".to_owned(),
-                    version: "v1alpha1".to_owned(),
-                    api_version: KARGO.to_owned(),
-                    kind: "Stage".to_owned(),
-                    plural: "stages".to_owned(),
-                };
-                let stages: Api<DynamicObject> = Api::all_with(refloat.clone(), &stages);
-                let few = ListParams::default().limit(1);
-                Ok(leases.get_opt("none").await.is_ok()
-                    && incidents.list(&few).await.is_ok()
-                    && stages.list(&few).await.is_ok())
-            })
-            .await
-        })
-        .await?;
+    INSTALLED.get_or_try_init(|| install_ours(server, admin)).await?;
     Ok(())
+}
+
+/// Installs on a server that is not shared.
+pub(crate) async fn install_ours(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
+    crate::crds::apply_text(admin, &policy_api::crds_yaml(), "refloat crds").await?;
+    for object in policy_api::install::objects(&policy_api::install::Install::default()) {
+        if text(&object, "/kind") != "Deployment" {
+            put(admin, &object).await?;
+        }
+    }
+    let refloat = server.client(REFLOAT).await?;
+    until("the installed rights are in force", || async {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+            Api::namespaced(refloat.clone(), "refloat-system");
+        let incidents: Api<DynamicObject> =
+            Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
+        let stages = kube::api::ApiResource {
+            group: "kargo.akuity.io".to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: KARGO.to_owned(),
+            kind: "Stage".to_owned(),
+            plural: "stages".to_owned(),
+        };
+        let stages: Api<DynamicObject> = Api::all_with(refloat.clone(), &stages);
+        let few = ListParams::default().limit(1);
+        Ok(leases.get_opt("none").await.is_ok()
+            && incidents.list(&few).await.is_ok()
+            && stages.list(&few).await.is_ok())
+    })
+    .await
 }
 
 /// Creates an object of the install manifest, whatever its kind.
