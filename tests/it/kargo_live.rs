@@ -31,7 +31,9 @@ const PLAYED: &[(&str, u32)] = &[
     ("exhausted", 3),
     ("first-freight-fails", 10),
     ("gate-says-no", 10),
+    ("guest-fault-channels", 10),
     ("hands-off", 6),
+    ("hint-on-freight", 10),
     ("hold-by-person", 15),
     ("hold-then-failure", 10),
     ("inconclusive", 10),
@@ -44,6 +46,7 @@ const PLAYED: &[(&str, u32)] = &[
     ("nobody-asks", 10),
     ("observe", 10),
     ("origin-leaks", 10),
+    ("own-rules", 10),
     ("person", 15),
     ("person-aborts", 6),
     ("person-aborts-verification", 6),
@@ -58,6 +61,7 @@ const PLAYED: &[(&str, u32)] = &[
     ("switched-on", 10),
     ("tolerated-step", 10),
     ("two-origins", 10),
+    ("verification-errs", 10),
     ("waits-for-a-verification", 60),
 ];
 
@@ -95,6 +99,13 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("turns-unhealthy", HEALTH),
     ("two-replicas", REQUESTS),
     ("unhealthy-for-a-moment", HEALTH),
+    ("health-unknown", HEALTH),
+    ("kargo-hangs-behind-a-queue", HANGS),
+    ("policy-blinks", UNSCALED),
+    ("policy-replaced", UNSCALED),
+    ("retry-due-while-down", UNSCALED),
+    ("sick-before-the-fix", HEALTH),
+    ("sick-in-two-words", HEALTH),
     ("webhooks-down-long", UNSCALED),
 ];
 
