@@ -10,7 +10,7 @@ TEST_PARTS := wasm-target fmt deny builtins test-binaries build cargo-test
 # Clippy looks at our crates while they are compiled, so that dependencies are compiled once and not once more for lints.
 LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
-.PHONY: help demo test lint bench fuzz $(TEST_PARTS)
+.PHONY: help demo test lint bench fuzz kargo-live $(TEST_PARTS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
@@ -48,6 +48,10 @@ build: ## compile everything, tests included, with clippy's warnings denied
 
 cargo-test: builtins test-binaries ## all Rust tests
 	$(LINTING) $(CARGO) test --workspace
+
+# No part of `make test`: nothing here builds or fetches Kargo itself.
+kargo-live: builtins test-binaries ## scenarios on the real Kargo that REFLOAT_KARGO_BIN names, in real time (10 minutes)
+	@$(LINTING) CARGO='$(CARGO)' scripts/kargo-live
 
 bench: builtins ## what a decision and a simulated incident cost, beside the figures to reach (release build, 10 minutes the first time)
 	cd tests/guests/hostile && $(CARGO) build --quiet --release --target wasm32-wasip2 --target-dir ../../../target/guests

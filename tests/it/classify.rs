@@ -317,7 +317,7 @@ fn mutilated_promotions_are_read_or_refused() -> anyhow::Result<()> {
         let read = read.and_then(|read| convert::promotion(&read, &convert::Reading::default()).ok());
         if let Some(promotion) = read {
             n_read.set(n_read.get() + 1);
-            let hints = hints::examine(&promotion);
+            let hints = hints::examine(&hints::Places::of(&promotion));
             let got = classify::promotion(&promotion, &hints.accepted);
             prop_assert!(got.confidence_percent <= 100 && got.text.len() <= 2 * 1024);
             prop_assert!(

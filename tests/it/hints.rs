@@ -76,6 +76,22 @@ fn hints_are_what_the_page_says() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The snippet that no capture has is a step of a scenario, which runs with all others.
+#[test]
+fn what_no_capture_has_is_in_a_scenario() -> anyhow::Result<()> {
+    let blocks = blocks(&page()?, "scenario")?;
+    anyhow::ensure!(blocks.len() == 1, "{} snippets of scenarios: the marks have changed", blocks.len());
+    for (name, snippet) in blocks {
+        let file = binaries::repository().join(format!("tests/scenarios/{name}.yaml"));
+        let scenario: Value = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
+        let ran = scenario["world"]["stages"][0]["steps"].as_array().cloned().unwrap_or_default();
+        for step in snippet.as_array().into_iter().flatten() {
+            anyhow::ensure!(ran.contains(step), "{name}: this is no step of the scenario: {step}");
+        }
+    }
+    Ok(())
+}
+
 /// A git server that speaks like an envelope.
 fn third_party() -> Value {
     let message = "step \"push\" met error threshold of 1: error running step \"push\": error pushing commits to \

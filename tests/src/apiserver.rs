@@ -27,6 +27,8 @@ pub const KARGO_CONTROLLER: &str = "system:serviceaccount:kargo:kargo-controller
 pub const ALICE: &str = "alice@example.com";
 /// A person whom tests expect to be refused.
 pub const MALLORY: &str = "mallory@example.com";
+/// Somebody who has no right at all until a test gives it some, cluster-wide ones included: no two tests use it.
+pub const NEWCOMER: &str = "newcomer@example.com";
 /// A program that impersonates and that no other test grants anything.
 pub const IMPERSONATOR: &str = "system:serviceaccount:api-script:impersonator";
 
@@ -78,7 +80,7 @@ impl User {
 /// How to start a server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Users beside the five that every server knows ([`ADMIN`] and the others of this module).
+    /// Users beside those that every server knows ([`ADMIN`] and the others of this module).
     pub users: Vec<User>,
     /// Further flags of kube-apiserver.
     pub flags: Vec<String>,
@@ -356,7 +358,7 @@ fn write_identity(
     write("sa.pub", &public)?;
     write("audit-policy.yaml", &audit::policy().to_string())?;
 
-    let known = [REFLOAT, KARGO_CONTROLLER, ALICE, MALLORY, IMPERSONATOR].map(User::new);
+    let known = [REFLOAT, KARGO_CONTROLLER, ALICE, MALLORY, NEWCOMER, IMPERSONATOR].map(User::new);
     let admin = User::new(ADMIN).group("system:masters");
     let mut tokens = String::new();
     let mut kubeconfigs = BTreeMap::new();

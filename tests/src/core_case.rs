@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use policy_api::kargo::{self, convert};
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::deadlines::Deadlines;
 use policy_core::detect::{Run, Sight};
 use policy_core::failure::{Failure, Trigger};
+use policy_core::hints::Places;
 use policy_core::incident::Delivery;
 use policy_core::name::FreightName;
 use policy_core::snapshot::{AnalysisRunSnapshot, FreightSnapshot, PromotionSnapshot, StageSnapshot};
@@ -227,6 +229,7 @@ fn classify_case(case: &Value) -> anyhow::Result<Value> {
             .map(|run| Ok(convert::analysis_run(&kargo::from_value(run)?)?))
             .collect::<anyhow::Result<_>>()?;
         classify::verification(
+            Catalogue::built_in(),
             newest,
             runs.iter().find(|run| Some(&run.name) == newest.analysis_run.as_ref()),
         )
@@ -241,7 +244,7 @@ fn classify_case(case: &Value) -> anyhow::Result<Value> {
     Ok(actual)
 }
 
-/// `promotion`, perhaps `trust` -> accepted and refused hints.
+/// `promotion`, perhaps `stage`, `freight`, `trust` -> accepted and refused hints.
 fn hints_case(case: &Value) -> anyhow::Result<Value> {
     let promotion = objects(case, "promotion")?;
     let promotion = promotion_snapshot(promotion.first().context("no `promotion`")?)?;
@@ -249,7 +252,9 @@ fn hints_case(case: &Value) -> anyhow::Result<Value> {
         Some(trusted) => serde_json::from_value(trusted.clone())?,
         None => Vec::new(),
     };
-    let found = hints::examine_trusting(&promotion, &trusted);
+    let stages: Vec<StageSnapshot> =
+        if case.get("stage").is_some() { vec![stage(case)?] } else { Vec::new() };
+    let found = hints::examine(&Places::among(&promotion, &stages, &freight(case)?, &trusted));
     Ok(json!({ "accepted": found.accepted, "refused": found.refused }))
 }
 

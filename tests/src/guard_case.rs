@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use policy_core::assemble::{self, World};
 use policy_core::chain::{self, Entry};
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::context::Context;
 use policy_core::decision::{Answer, Decision};
 use policy_core::fleet::FleetSignals;
@@ -281,6 +282,7 @@ pub fn context_of(situation: &Situation) -> Context {
         remembered: None,
         analysis_run: situation.analysis_run.as_ref(),
         incident: &situation.incident,
+        catalogue: Catalogue::built_in(),
         rules: &situation.rules,
         settings: &Settings::default(),
         state: None,

@@ -108,14 +108,8 @@ impl Ground for RealGround {
         self.time.clock()
     }
 
-    /// The controller is known by its own token; everybody else is played by an admin.
     fn client(&self, user: &User) -> Result<Client, GroundError> {
-        let mut config = if user.name() == REFLOAT { &self.stage.refloat } else { &self.stage.admin }.clone();
-        if ![REFLOAT, ADMIN].contains(&user.name()) {
-            config.auth_info.impersonate = Some(user.name().to_owned());
-            config.auth_info.impersonate_groups = Some(user.groups().to_vec());
-        }
-        Ok(self.time.holding(Client::try_from(config)?))
+        Ok(self.time.holding(Client::try_from(acting_as(user, &self.stage.admin, &self.stage.refloat))?))
     }
 
     fn objects(&self, scenario: &Scenario) -> Vec<Value> {
@@ -124,17 +118,8 @@ impl Ground for RealGround {
         objects
     }
 
-    /// A Role is taken in as a whole, so that its first rule stands for all.
     async fn in_force(&self, _scenario: &Scenario) -> Result<(), GroundError> {
-        let needed = Needed { verb: "list", resource: "stages", name: None };
-        let review = needed.review(&ProjectName::new(self.stage.project.as_str()), DEFAULT_ACCOUNT);
-        let review: SubjectAccessReview = serde_json::from_value(review)?;
-        let reviews: Api<SubjectAccessReview> = Api::all(self.admin.clone());
-        let allowed = || async {
-            let answer = reviews.create(&PostParams::default(), &review).await?;
-            Ok(answer.status.is_some_and(|status| status.allowed))
-        };
-        Ok(crate::until("the rights of the Project's account are in force", allowed).await?)
+        Ok(rights_are_in_force(&self.admin, &self.stage.project).await?)
     }
 
     async fn look<T>(
@@ -143,14 +128,7 @@ impl Ground for RealGround {
         kinds: &[Looked],
         look: impl FnOnce(&View<'_>) -> T,
     ) -> Result<T, GroundError> {
-        let mut found: BTreeMap<Looked, Vec<Value>> = BTreeMap::new();
-        for kind in kinds {
-            let api: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), project, &resource(*kind));
-            let list = api.list(&ListParams::default()).await?;
-            let values = list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-            found.insert(*kind, values);
-        }
-        Ok(look(&View(found.iter().map(|(kind, values)| (*kind, values.iter().collect())).collect())))
+        look_at(&self.admin, project, kinds, look).await
     }
 
     /// Every look costs the moment that time stands still for.
@@ -184,6 +162,46 @@ impl Ground for RealGround {
     fn hash(&self) -> Option<String> {
         None
     }
+}
+
+/// How to reach the server as that user: the controller is known by its own token, everybody else is played by an admin.
+pub(crate) fn acting_as(user: &User, admin: &Config, refloat: &Config) -> Config {
+    let mut config = if user.name() == REFLOAT { refloat } else { admin }.clone();
+    if ![REFLOAT, ADMIN].contains(&user.name()) {
+        config.auth_info.impersonate = Some(user.name().to_owned());
+        config.auth_info.impersonate_groups = Some(user.groups().to_vec());
+    }
+    config
+}
+
+/// Waits until the Project's account has its rights. A Role is taken in as a whole, so that its first rule stands for all.
+pub(crate) async fn rights_are_in_force(admin: &Client, project: &str) -> anyhow::Result<()> {
+    let needed = Needed { verb: "list", resource: "stages", name: None };
+    let review = needed.review(&ProjectName::new(project), DEFAULT_ACCOUNT);
+    let review: SubjectAccessReview = serde_json::from_value(review)?;
+    let reviews: Api<SubjectAccessReview> = Api::all(admin.clone());
+    let allowed = || async {
+        let answer = reviews.create(&PostParams::default(), &review).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    };
+    crate::until("the rights of the Project's account are in force", allowed).await
+}
+
+/// Reads objects of these kinds and looks at them.
+pub(crate) async fn look_at<T>(
+    admin: &Client,
+    project: &str,
+    kinds: &[Looked],
+    look: impl FnOnce(&View<'_>) -> T,
+) -> Result<T, GroundError> {
+    let mut found: BTreeMap<Looked, Vec<Value>> = BTreeMap::new();
+    for kind in kinds {
+        let api: Api<DynamicObject> = Api::namespaced_with(admin.clone(), project, &resource(*kind));
+        let list = api.list(&ListParams::default()).await?;
+        let values = list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        found.insert(*kind, values);
+    }
+    Ok(look(&View(found.iter().map(|(kind, values)| (*kind, values.iter().collect())).collect())))
 }
 
 fn resource(kind: Looked) -> ApiResource {

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::apiserver::{ADMIN, ALICE, ApiServer, REFLOAT, User};
 use crate::audit::{Mark, Requests};
 use crate::kargo::{KargoStandIn, api, create, get};
-use crate::process::Supervised;
 use crate::rights::{Grant, rule};
 use crate::until;
 
@@ -30,7 +29,7 @@ const OURS: &str = "refloat.dev/v1alpha1";
 
 /// A Project on stage.
 pub struct StagePlay<'a> {
-    server: &'a ApiServer,
+    pub(crate) server: &'a ApiServer,
     /// The Project.
     pub project: String,
     /// Kargo.
@@ -364,41 +363,6 @@ impl<'a> StagePlay<'a> {
         let account = format!("system:serviceaccount:{}:refloat", self.project);
         Ok(self.audit()?.as_actor(&account).group("kargo.akuity.io").writes())
     }
-
-    /// Starts a replica of the controller for this Project.
-    ///
-    /// # Errors
-    /// When the program is not there.
-    pub fn replica(&self, name: &str, more: &[&str]) -> anyhow::Result<Supervised> {
-        let program = refloat()?;
-        let folder = self.server.folder().join(format!("{}-{name}", self.project));
-        std::fs::create_dir_all(&folder)?;
-        let kubeconfig = self.server.kubeconfig(REFLOAT)?;
-        let path = |path: &Path| path.display().to_string();
-        let mut arguments: Vec<String> = [
-            "controller",
-            "--kubeconfig",
-            &path(kubeconfig),
-            "--namespace",
-            "refloat-system",
-            "--lease",
-            &self.project,
-            "--identity",
-            name,
-            "--project",
-            &self.project,
-            "--lease-seconds",
-            "3",
-            "--listen",
-            "127.0.0.1:0",
-            "--cache",
-            &path(&cache()?),
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-        Ok(Supervised::start(&folder, name, &program, &arguments)?)
-    }
 }
 
 /// How one of our own kinds is addressed.
@@ -420,37 +384,38 @@ pub fn text(value: &Value, pointer: &str) -> String {
 /// Installs our kinds and what `refloat install` prints, once per server.
 pub(crate) async fn ours_installed(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
     static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-    INSTALLED
-        .get_or_try_init(|| async {
-            crate::crds::apply_text(admin, &policy_api::crds_yaml(), "refloat crds").await?;
-            for object in policy_api::install::objects(&policy_api::install::Install::default()) {
-                if text(&object, "/kind") != "Deployment" {
-                    put(admin, &object).await?;
-                }
-            }
-            let refloat = server.client(REFLOAT).await?;
-            until("the installed rights are in force", || async {
-                let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
-                    Api::namespaced(refloat.clone(), "refloat-system");
-                let incidents: Api<DynamicObject> =
-                    Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
-                let stages = kube::api::ApiResource {
-                    group: "kargo.akuity.io".to_owned(),
-                    version: "v1alpha1".to_owned(),
-                    api_version: KARGO.to_owned(),
-                    kind: "Stage".to_owned(),
-                    plural: "stages".to_owned(),
-                };
-                let stages: Api<DynamicObject> = Api::all_with(refloat.clone(), &stages);
-                let few = ListParams::default().limit(1);
-                Ok(leases.get_opt("none").await.is_ok()
-                    && incidents.list(&few).await.is_ok()
-                    && stages.list(&few).await.is_ok())
-            })
-            .await
-        })
-        .await?;
+    INSTALLED.get_or_try_init(|| install_ours(server, admin)).await?;
     Ok(())
+}
+
+/// Installs on a server that is not shared.
+pub(crate) async fn install_ours(server: &ApiServer, admin: &Client) -> anyhow::Result<()> {
+    crate::crds::apply_text(admin, &policy_api::crds_yaml(), "refloat crds").await?;
+    for object in policy_api::install::objects(&policy_api::install::Install::default()) {
+        if text(&object, "/kind") != "Deployment" {
+            put(admin, &object).await?;
+        }
+    }
+    let refloat = server.client(REFLOAT).await?;
+    until("the installed rights are in force", || async {
+        let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
+            Api::namespaced(refloat.clone(), "refloat-system");
+        let incidents: Api<DynamicObject> =
+            Api::all_with(refloat.clone(), &ours_resource("Incident", "incidents"));
+        let stages = kube::api::ApiResource {
+            group: "kargo.akuity.io".to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: KARGO.to_owned(),
+            kind: "Stage".to_owned(),
+            plural: "stages".to_owned(),
+        };
+        let stages: Api<DynamicObject> = Api::all_with(refloat.clone(), &stages);
+        let few = ListParams::default().limit(1);
+        Ok(leases.get_opt("none").await.is_ok()
+            && incidents.list(&few).await.is_ok()
+            && stages.list(&few).await.is_ok())
+    })
+    .await
 }
 
 /// Creates an object of the install manifest, whatever its kind.

@@ -83,16 +83,16 @@ fn problem(path: impl Into<String>, reason: &'static str, message: impl Into<Str
 }
 
 fn trigger_problems(body: &PolicyBody) -> impl Iterator<Item = Problem> {
-    body.triggers.iter().enumerate().filter(|(_, name)| case_of::<Trigger>(name).is_none()).map(
-        |(index, name)| {
-            let message = if OF_ENTERPRISE.contains(&name.as_str()) {
-                format!("`{name}` happens in Kargo Enterprise only, which is not supported here")
-            } else {
-                format!("`{name}` is no trigger that is known here")
-            };
-            problem(format!("/triggers/{index}"), reasons::INVALID_SPEC, message)
-        },
-    )
+    body.triggers.iter().enumerate().filter_map(|(index, name)| {
+        let why = match case_of::<Trigger>(name) {
+            Some(trigger) => trigger.unsupported()?,
+            None if OF_ENTERPRISE.contains(&name.as_str()) => {
+                "happens in Kargo Enterprise only, which is not supported here"
+            }
+            None => "is no trigger that is known here",
+        };
+        Some(problem(format!("/triggers/{index}"), reasons::INVALID_SPEC, format!("`{name}` {why}")))
+    })
 }
 
 /// Triggers that open-source Kargo never shows: Promotions discarded by a closed window, and failed PromotionRequests.

@@ -15,6 +15,8 @@ pub struct Install {
     pub image: String,
     /// Name of the account in every Project.
     pub account: String,
+    /// A ConfigMap of that namespace whose key [`RULES_KEY`] holds the platform's own rules.
+    pub rules_config_map: Option<String>,
 }
 
 impl Default for Install {
@@ -23,6 +25,7 @@ impl Default for Install {
             namespace: "refloat-system".to_owned(),
             image: concat!("registry.example.com/refloat/refloat:v", env!("CARGO_PKG_VERSION")).to_owned(),
             account: crate::rights::DEFAULT_ACCOUNT.to_owned(),
+            rules_config_map: None,
         }
     }
 }
@@ -31,6 +34,9 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const OURS: &str = crate::crd::GROUP;
 const NAME: &str = "refloat";
 const PORT: u16 = 8080;
+/// The key of the ConfigMap with rules, and the name of the file that it becomes.
+pub const RULES_KEY: &str = "rules.yaml";
+const RULES_FOLDER: &str = "/rules";
 
 /// Everything, in the order in which it has to be applied.
 pub fn objects(install: &Install) -> Vec<Value> {
@@ -148,23 +154,37 @@ fn deployment(install: &Install) -> Value {
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
                     "containers": [container(install)],
-                    "volumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
+                    "volumes": volumes(install),
                 },
             },
         },
     })
 }
 
+fn volumes(install: &Install) -> Vec<Value> {
+    let cache = json!({"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}});
+    let rules = install.rules_config_map.iter().map(|name| {
+        json!({"name": "rules", "configMap": {"name": name, "items": [{"key": RULES_KEY, "path": RULES_KEY}]}})
+    });
+    std::iter::once(cache).chain(rules).collect()
+}
+
 fn container(install: &Install) -> Value {
+    let mut args = vec![
+        "controller".to_owned(),
+        format!("--account={}", install.account),
+        format!("--listen=0.0.0.0:{PORT}"),
+        "--cache-dir=/cache".to_owned(),
+    ];
+    let mut mounts = vec![json!({"name": "cache", "mountPath": "/cache"})];
+    if install.rules_config_map.is_some() {
+        args.push(format!("--rules={RULES_FOLDER}/{RULES_KEY}"));
+        mounts.push(json!({"name": "rules", "mountPath": RULES_FOLDER, "readOnly": true}));
+    }
     json!({
         "name": "controller",
         "image": install.image,
-        "args": [
-            "controller",
-            format!("--account={}", install.account),
-            format!("--listen=0.0.0.0:{PORT}"),
-            "--cache-dir=/cache",
-        ],
+        "args": args,
         "env": [{"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}},
@@ -179,6 +199,6 @@ fn container(install: &Install) -> Value {
             "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
+        "volumeMounts": mounts,
     })
 }

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// Label on Promotions, DecisionRecords and Events: the Incident's name.
 pub const INCIDENT: &str = keys::INCIDENT;
+/// Annotation: the channel that an Event is a message for, when its sender named one.
+pub const CHANNEL: &str = "refloat.dev/channel";
 /// Label on Promotions: the attempt's id. A list by it, without resourceVersion, says what was created.
 pub const ATTEMPT: &str = "refloat.dev/attempt";
 /// Label on Promotions: what the delivery is, such as `retry` or `rollback`.

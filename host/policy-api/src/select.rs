@@ -172,6 +172,7 @@ pub fn rules(body: &PolicyBody, caps: &Caps) -> Rules {
             caps.max_failure_age.as_deref().and_then(parse_duration),
         ),
         channels: body.channels.iter().map(|channel| channel.name.clone()).collect(),
+        fault_channels: body.on_guest_fault.iter().flat_map(|fault| fault.notify.clone()).collect(),
         capture_outputs: body.capture_outputs.clone(),
         trust_envelopes: body.trust_envelopes.clone(),
         deadlines: deadlines(body),

@@ -193,6 +193,7 @@ async fn tell<K: Resource<DynamicType = ()>>(host: &Host, object: &K, statement:
     let project = metadata.namespace.as_deref().map(ProjectName::new);
     let kind = K::kind(&());
     let note = Note {
+        channel: None,
         about: About {
             api_version: &K::api_version(&()),
             kind: &kind,

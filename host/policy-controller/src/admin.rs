@@ -1,7 +1,8 @@
 //! The HTTP server for probes and metrics: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! In: a listener and shared health. Out: answers. `/healthz` says that the process serves; `/readyz` says that it
-//! could take over: as a standby it is ready once it waits for the Lease, as a leader once its caches are complete.
+//! does its work or could take it over: as a leader it is ready once its caches are complete, as a standby once it has
+//! seen that somebody else leads. A replica that cannot ask the API server for its Lease is not.
 //! Nothing here changes anything.
 
 use std::sync::Arc;
@@ -57,7 +58,7 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: neither waiting for the Lease nor done with the first lists\n",
+            "not ready: neither done with the first lists nor seen that another replica leads\n",
         )
     }
 }

@@ -161,6 +161,7 @@ async fn gather(
         analysis_run: run.as_ref(),
         remembered: scene.memory.good.as_ref(),
         incident: &case.state,
+        catalogue: &host.catalogue,
         rules,
         settings: &policy_core::settings::Settings::default(),
         state: None,

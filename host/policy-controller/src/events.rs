@@ -10,6 +10,7 @@ use jiff::Timestamp as Wall;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, PostParams};
+use policy_api::names::CHANNEL;
 use policy_core::name::ProjectName;
 use policy_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -54,6 +55,8 @@ pub struct Note<'a> {
     pub loudness: Loudness,
     /// The text.
     pub text: &'a str,
+    /// The channel that it is a message for; `None` for all of them.
+    pub channel: Option<&'a str>,
     /// The time that it carries.
     pub now: Timestamp,
 }
@@ -94,6 +97,7 @@ fn event(note: &Note<'_>) -> Event {
         metadata: ObjectMeta {
             name: Some(name(note)),
             namespace: Some(namespace(note).to_owned()),
+            annotations: note.channel.map(|name| [(CHANNEL.to_owned(), name.to_owned())].into()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::name::{FailureId, IncidentName, ProjectName};
 use policy_core::time::Timestamp;
 use tokio::sync::Notify;
@@ -59,6 +60,8 @@ pub struct Host {
     pub checkpoints: Checkpoints,
     /// Times of the claim protocol.
     pub timing: ClaimTiming,
+    /// What failures mean: the built-in rules, after those of the platform.
+    pub catalogue: Arc<Catalogue>,
     /// The account's name in each Project.
     pub account: Arc<str>,
     /// The kill switch of the whole cluster.

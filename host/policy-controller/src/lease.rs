@@ -60,6 +60,15 @@ pub struct LeaseError {
     source: kube::Error,
 }
 
+/// What a replica waits for that does not lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Somebody else leads.
+    ForTheLeader,
+    /// The API server does not answer, or refuses.
+    ForTheServer,
+}
+
 /// What was seen of somebody else's Lease, and when on our own monotonic clock: wall clocks of two machines are
 /// never compared.
 struct Seen {
@@ -79,16 +88,23 @@ impl Lease {
         self.duration / 3
     }
 
-    /// Waits until this replica leads. Errors of the API server are logged and tried again.
-    pub async fn acquire(&self) -> Acquired {
+    /// Waits until this replica leads. Errors of the API server are logged and tried again; `waits` is told after each try
+    /// whether somebody else leads, or nobody can be asked.
+    pub async fn acquire(&self, waits: impl Fn(Waits)) -> Acquired {
         let mut seen: Option<Seen> = None;
         loop {
             // An answer that comes late says what was true when it was asked for.
             match timeout(self.period(), self.try_acquire(&mut seen, Instant::now())).await {
                 Ok(Ok(Some(acquired))) => return acquired,
-                Ok(Ok(None)) => {}
-                Err(_) => tracing::warn!("no Lease yet: the API server takes too long"),
-                Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet"),
+                Ok(Ok(None)) => waits(Waits::ForTheLeader),
+                Err(_) => {
+                    waits(Waits::ForTheServer);
+                    tracing::warn!("no Lease yet: the API server takes too long");
+                }
+                Ok(Err(error)) => {
+                    waits(Waits::ForTheServer);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no Lease yet");
+                }
             }
             tokio::time::sleep(self.period()).await;
         }

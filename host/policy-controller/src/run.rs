@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::time::Timestamp;
 use policy_engine::Engine;
 use tokio::sync::Semaphore;
@@ -20,7 +21,7 @@ use crate::clock::Clock;
 use crate::feeds::{Feeds, Scope};
 use crate::guests::Guests;
 use crate::host::{ClaimTiming, Host, Memory, Next};
-use crate::lease::{Lease, Wanted};
+use crate::lease::{Lease, Waits, Wanted};
 use crate::metrics::Metrics;
 use crate::modules::Modules;
 use crate::policies::Policies;
@@ -58,6 +59,8 @@ pub struct Options {
     pub account: String,
     /// Projects to look at; empty means all.
     pub scope: Scope,
+    /// What failures mean: the built-in rules, after those of the platform.
+    pub catalogue: Arc<Catalogue>,
     /// Where probes and metrics are served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// Where guests run.
@@ -150,8 +153,9 @@ async fn serve(
 async fn terms(replica: &Replica) {
     let lease = replica.lease();
     loop {
-        replica.health.set_ready(true);
-        let acquired = lease.acquire().await;
+        replica.health.set_ready(false);
+        let waits = |waits| replica.health.set_ready(waits == Waits::ForTheLeader);
+        let acquired = lease.acquire(waits).await;
         replica.metrics.leader.set(1);
         tracing::info!(identity = replica.options.identity, "leading");
         tokio::select! {
@@ -193,7 +197,7 @@ impl Replica {
         host.stores.complete().await;
         acceptance::refresh(&host, &self.options.namespace).await;
         self.health.set_ready(true);
-        tracing::info!("watching");
+        tracing::info!(rules = self.options.catalogue.version(), "watching");
         tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone()));
         let sweeping = Arc::clone(&host);
         tasks.spawn(async move { retention::sweep_for_ever(&sweeping).await });
@@ -213,6 +217,7 @@ impl Replica {
             metrics: Arc::clone(&self.metrics),
             checkpoints: self.options.checkpoints,
             timing: ClaimTiming::default(),
+            catalogue: Arc::clone(&self.options.catalogue),
             account: Arc::from(self.options.account.as_str()),
             stopped: self.options.stopped,
             previous_leader,

@@ -35,18 +35,7 @@ pub async fn decision(
     for (position, one) in writes.iter().enumerate() {
         match one {
             Write::Send { message } => {
-                let text = format!("{}: {}", message.title, message.text);
-                let key_of_message = format!("{}:{}", case.name(), dedupe_key(message));
-                send(
-                    host,
-                    key,
-                    stage,
-                    &key_of_message,
-                    reason(message.severity),
-                    loudness(message.severity),
-                    &text,
-                )
-                .await?;
+                deliver(host, key, case, stage, message).await?;
             }
             Write::Event { reason, note } => {
                 // Not by its text, which may name a time: after a crash the same decision is told again.
@@ -111,9 +100,45 @@ async fn downtime(host: &Host, key: &StageKey) -> Result<(), EventError> {
         uid: "",
     };
     let (once, now) = (format!("downtime:{}", previous.0), host.clock.now());
-    let note =
-        Note { about, key: &once, reason: "FailuresMissed", loudness: Loudness::Warning, text: &text, now };
+    let (reason, loudness) = ("FailuresMissed", Loudness::Warning);
+    let note = Note { about, key: &once, reason, loudness, text: &text, channel: None, now };
     write(host.requests.client(), &note).await
+}
+
+/// Sends one message, once per channel and incident.
+async fn deliver(
+    host: &Host,
+    key: &StageKey,
+    case: &Case,
+    stage: &StageSnapshot,
+    message: &Message,
+) -> Result<(), EventError> {
+    host.metrics.request("create", "events");
+    let channel = message.channel.as_deref();
+    let once = match channel {
+        Some(channel) => format!("{}:{}:{channel}", case.name(), dedupe_key(message)),
+        None => format!("{}:{}", case.name(), dedupe_key(message)),
+    };
+    let note = Note {
+        about: about(key, stage),
+        key: &once,
+        reason: reason(message.severity),
+        loudness: loudness(message.severity),
+        text: &format!("{}: {}", message.title, message.text),
+        channel,
+        now: host.clock.now(),
+    };
+    write(host.requests.client(), &note).await
+}
+
+fn about<'a>(key: &'a StageKey, stage: &'a StageSnapshot) -> About<'a> {
+    About {
+        api_version: "kargo.akuity.io/v1alpha1",
+        kind: "Stage",
+        project: Some(&key.project),
+        name: key.stage.as_str(),
+        uid: stage.uid.as_str(),
+    }
 }
 
 /// Says one thing about the Stage, once per text `once`.
@@ -130,15 +155,9 @@ pub async fn send(
     text: &str,
 ) -> Result<(), EventError> {
     host.metrics.request("create", "events");
-    let about = About {
-        api_version: "kargo.akuity.io/v1alpha1",
-        kind: "Stage",
-        project: Some(&key.project),
-        name: key.stage.as_str(),
-        uid: stage.uid.as_str(),
-    };
-    let now = host.clock.now();
-    write(host.requests.client(), &Note { about, key: once, reason, loudness, text, now }).await
+    let (about, now) = (about(key, stage), host.clock.now());
+    write(host.requests.client(), &Note { about, key: once, reason, loudness, text, channel: None, now })
+        .await
 }
 
 /// Something to say once in an incident, however often its Stage is visited.

@@ -60,8 +60,10 @@ pub fn promotion_by(
         },
     };
     let kind = failed.map(|step| step.kind.as_str());
-    for hint in hints {
-        narrow(&mut classification, hint, kind);
+    // The most trusted one that names a class is believed; all of them make repeating less likely.
+    let believed = hints.iter().position(|hint| hint.class.is_some());
+    for (at, hint) in hints.iter().enumerate() {
+        narrow(&mut classification, hint, kind, believed == Some(at));
     }
     classification
 }
@@ -98,11 +100,12 @@ const HEALTH: &str = "stage-health";
 
 /// Classifies what Kargo says about the health of a Stage whose last Promotion succeeded. The Freight is deployed by
 /// then, so the effect is complete.
-pub fn health(issue: &str) -> Classification {
-    Classification { effect: Effect::Complete, ..text(Some(HEALTH), issue) }
+fn health(catalogue: &Catalogue, issue: &str) -> Classification {
+    Classification { effect: Effect::Complete, ..text_by(catalogue, Some(HEALTH), issue) }
 }
 
-/// A `fail` step says no more than its message, so an envelope in it is what the row says, not a hint about it.
+/// A `fail` step says no more than its message, so an envelope in it is what the row says, not a hint about it: the author
+/// of the template failed it on purpose, and says what for. It never says "at once".
 fn own_word(rule: &str, message: &str) -> Option<(String, Verdict)> {
     if rule != "X1" {
         return None;
@@ -111,7 +114,7 @@ fn own_word(rule: &str, message: &str) -> Option<(String, Verdict)> {
     let class = hint.class?;
     let verdict = Verdict {
         class,
-        retry: hint.retry.unwrap_or_else(|| retryability_of(class)),
+        retry: hint.retry.unwrap_or_else(|| retryability_of(class)).max(Retryability::AfterDelay),
         fault: fault_of(class),
         confidence: 75,
     };
@@ -132,8 +135,8 @@ fn found(rule: &str, verdict: Verdict, text: &str, effect: Effect) -> Classifica
 }
 
 /// A hint narrows: the stricter view on repeating wins, and its class counts only where the rules are not sure or
-/// do not know the step.
-fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&str>) {
+/// do not know the step, and only when it is the one that is believed.
+fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&str>, is_believed: bool) {
     if let Some(retry) = hint.retry {
         classification.retryability = classification.retryability.max(retry);
     }
@@ -151,15 +154,24 @@ fn narrow(classification: &mut Classification, hint: &StepHint, kind: Option<&st
     if let Some(class) = hint.class
         && (classification.confidence_percent < SURE || is_unknown_kind)
         && class != classification.class
+        && !widens(classification.class, class)
     {
         // The step's word for the class never makes repeating more likely than the rules do.
-        classification.class = class;
         let implied = retryability_of(class);
         if implied >= Retryability::NeedsChange {
             classification.retryability = classification.retryability.max(implied);
         }
-        classification.rule = format!("{}+hint", classification.rule);
+        if is_believed {
+            classification.class = class;
+            classification.rule = format!("{}+hint", classification.rule);
+        }
     }
+}
+
+/// Whether a class would let policies repeat that they would not have repeated: they go by classes, so that would be more
+/// than a hint may do. It reaches them as a hint all the same.
+fn widens(known: Class, said: Class) -> bool {
+    retryability_of(said) < Retryability::Unknown && retryability_of(known) >= Retryability::Unknown
 }
 
 /// A step may take the blame off the Freight, which forbids a rollback. It cannot put it there: that would be a reason

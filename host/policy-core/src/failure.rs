@@ -39,6 +39,46 @@ pub enum Trigger {
     Manual,
 }
 
+impl Trigger {
+    /// Why nothing here raises it, as the end of a sentence about it; `None` for what is raised. The contract has these
+    /// so that policies need not change when it is.
+    pub fn unsupported(self) -> Option<&'static str> {
+        match self {
+            Self::PromotionDenied => Some(
+                "is not raised here: what Kargo denies to Refloat ends the incident that asked for it, and what it \
+                 denies to itself is `auto-promotion-blocked`",
+            ),
+            Self::ExternalAlert => Some("is not raised here: nothing receives alerts yet"),
+            Self::ActionResult => Some(
+                "is not raised here: what became of an action is in the incident's decisions when the policy is asked \
+                 again",
+            ),
+            Self::ApprovalResolved | Self::ApprovalExpired => {
+                Some("is not raised here: there are no approvals yet")
+            }
+            Self::PromotionFailed
+            | Self::PromotionErrored
+            | Self::PromotionAborted
+            | Self::PromotionStalled
+            | Self::PromotionPendingStuck
+            | Self::StepFailedTolerated
+            | Self::PromotionNotRecorded
+            | Self::VerificationFailed
+            | Self::VerificationError
+            | Self::VerificationInconclusive
+            | Self::VerificationAborted
+            | Self::VerificationStuck
+            | Self::VerificationMissing
+            | Self::StageUnhealthy
+            | Self::StageHealthUnknown
+            | Self::RollbackFailed
+            | Self::AutoPromotionBlocked
+            | Self::Timer
+            | Self::Manual => None,
+        }
+    }
+}
+
 /// One observed signal.
 ///
 /// `id` is derived from what Kargo itself uses as identity (`kargo-api.md` section 9, pitfall 2): the Promotion's

@@ -2,8 +2,9 @@
 //!
 //! In: a Promotion. Out: checked and clamped [`StepHint`]s, most trusted first, and for every bad one a
 //! [`RefusedHint`] that says why. A hint is data from an untrusted source: it may only narrow what is allowed, and
-//! nothing here lets it do more. Three channels, the most trusted first: the output of a `failure-hint` step, the
-//! member `hint` in the output of the step that failed, and an envelope in its text.
+//! nothing here lets it do more. Four channels, the most trusted first: the output of a `failure-hint` step, the
+//! member `hint` in the output of the step that failed, what a `set-metadata` step wrote about this Promotion, and an
+//! envelope in the failed step's text.
 
 mod envelope;
 mod fields;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::detect::first_failed_step;
 use crate::failure::StepHint;
 use crate::redact;
-use crate::snapshot::{PromotionSnapshot, StepSnapshot};
+use crate::snapshot::{FreightSnapshot, PromotionSnapshot, StageSnapshot, StepSnapshot};
 
 pub use envelope::unquote;
 pub(crate) use fields::{effect, fault};
@@ -40,23 +41,54 @@ pub struct Found {
     pub refused: Vec<RefusedHint>,
 }
 
-/// The good hints of a failed Promotion, most trusted first.
-pub fn read(promotion: &PromotionSnapshot) -> Vec<StepHint> {
-    examine(promotion).accepted
+/// The key of Stages' and Freight's metadata under which a `set-metadata` step writes a hint.
+pub const METADATA_KEY: &str = "failure-hint";
+
+/// Where hints about a failed Promotion may stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The Promotion.
+    pub promotion: &'a PromotionSnapshot,
+    /// What its Freight's metadata holds under [`METADATA_KEY`], as JSON.
+    pub freight: Option<&'a str>,
+    /// The same of its Stage.
+    pub stage: Option<&'a str>,
+    /// Aliases of steps whose envelopes are heard also in texts that quote others.
+    pub trusted: &'a [String],
 }
 
-/// [`read`], hearing envelopes also in texts that quote others, of the steps with these aliases.
-pub fn read_trusting(promotion: &PromotionSnapshot, trusted: &[String]) -> Vec<StepHint> {
-    examine_trusting(promotion, trusted).accepted
+impl<'a> Places<'a> {
+    /// The Promotion alone, with nobody trusted.
+    pub fn of(promotion: &'a PromotionSnapshot) -> Self {
+        Self { promotion, freight: None, stage: None, trusted: &[] }
+    }
+
+    /// A Promotion with its Stage and Freight, where they are among those.
+    pub fn among(
+        promotion: &'a PromotionSnapshot,
+        stages: &'a [StageSnapshot],
+        freight: &'a [FreightSnapshot],
+        trusted: &'a [String],
+    ) -> Self {
+        let stage = stages.iter().find(|stage| stage.name == promotion.stage);
+        let piece = freight.iter().find(|piece| piece.name == promotion.freight);
+        Self {
+            promotion,
+            freight: piece.and_then(|piece| piece.failure_hint.as_deref()),
+            stage: stage.and_then(|stage| stage.failure_hint.as_deref()),
+            trusted,
+        }
+    }
+}
+
+/// The good hints of a failed Promotion that stand in itself, most trusted first.
+pub fn read(promotion: &PromotionSnapshot) -> Vec<StepHint> {
+    examine(&Places::of(promotion)).accepted
 }
 
 /// All hints of a failed Promotion, the refused ones with their reasons.
-pub fn examine(promotion: &PromotionSnapshot) -> Found {
-    examine_trusting(promotion, &[])
-}
-
-/// [`examine`], hearing envelopes also in texts that quote others, of the steps with these aliases.
-pub fn examine_trusting(promotion: &PromotionSnapshot, trusted: &[String]) -> Found {
+pub fn examine(places: &Places<'_>) -> Found {
+    let promotion = places.promotion;
     let mut found = Found::default();
     let Some(failed) = first_failed_step(promotion) else { return found };
     for step in promotion.steps.iter().filter(|step| is_hint_step(&step.alias)) {
@@ -68,7 +100,12 @@ pub fn examine_trusting(promotion: &PromotionSnapshot, trusted: &[String]) -> Fo
     if let Some(hint) = failed.output.as_deref().and_then(own_member) {
         found.add(of_members(hint, promotion, failed), &failed.alias, "output");
     }
-    let is_trusted = trusted.contains(&failed.alias);
+    for (of, metadata) in [("Freight", places.freight), ("Stage", places.stage)] {
+        let heard = metadata.map_or(Ok(None), |text| of_metadata(text, promotion, failed));
+        let heard = heard.map_err(|because| format!("metadata of the {of}: {because}"));
+        heard.transpose().into_iter().for_each(|hint| found.add(hint, &failed.alias, "metadata"));
+    }
+    let is_trusted = places.trusted.contains(&failed.alias);
     for outcome in envelope::read(failed, is_trusted) {
         let hint = outcome.and_then(|pairs| fields::hint(&pairs, failed.finished.or(promotion.finished)));
         let is_good = hint.is_ok();
@@ -106,15 +143,15 @@ fn is_hint_step(alias: &str) -> bool {
     alias == "failure-hint" || alias.ends_with("::failure-hint")
 }
 
-/// Longest output that is read.
-const MAX_OUTPUT_BYTES: usize = 4 * 1024;
+/// Longest output or metadata that is read, in bytes.
+pub const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 
 fn members(output: &str) -> Result<Map<String, Value>, String> {
     if output.len() > MAX_OUTPUT_BYTES {
-        return Err(format!("the output is longer than {MAX_OUTPUT_BYTES} bytes"));
+        return Err(format!("it is longer than {MAX_OUTPUT_BYTES} bytes"));
     }
-    let value: Value = serde_json::from_str(output).map_err(|_| "the output is no JSON".to_owned())?;
-    let Value::Object(members) = value else { return Err("the output is no object".to_owned()) };
+    let value: Value = serde_json::from_str(output).map_err(|_| "it is no JSON".to_owned())?;
+    let Value::Object(members) = value else { return Err("it is no object".to_owned()) };
     Ok(members)
 }
 
@@ -128,6 +165,23 @@ fn own_member(output: &str) -> Option<Map<String, Value>> {
         },
         _ => None,
     }
+}
+
+/// What a `set-metadata` step wrote. `None` when it is about another Promotion: what is written stays until somebody
+/// writes something else, and Freight is shared by all Stages.
+fn of_metadata(
+    text: &str,
+    promotion: &PromotionSnapshot,
+    failed: &StepSnapshot,
+) -> Result<Option<StepHint>, String> {
+    let mut members = members(text)?;
+    match members.remove("promotion") {
+        Some(Value::String(name)) if name == promotion.name.as_str() => {}
+        Some(Value::String(_)) => return Ok(None),
+        Some(_) | None => return Err("it does not say which `promotion` it is about".to_owned()),
+    }
+    let hint = of_members(members, promotion, failed)?;
+    Ok(Some(StepHint { channel: "metadata".to_owned(), ..hint }))
 }
 
 fn of_members(

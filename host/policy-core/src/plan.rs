@@ -94,16 +94,23 @@ pub fn no_opinion(input: &Input<'_>) -> Vec<Write> {
     writes
 }
 
-/// Plans what follows a guest fault (G23): nothing is written to Kargo, people learn whose fault it is, in every mode.
+/// Plans what follows a guest fault (G23): nothing is written to Kargo, and the people that `onGuestFault` of the
+/// FailurePolicy names, or else everybody, learn whose fault it is, in every mode.
 pub fn fault(module: &str, fault: &GuestFault, input: &Input<'_>) -> Vec<Write> {
     let whose = explain::fault(module, fault);
     let text = format!("{whose}; nothing was done about: {}", explain::failure(&input.incident.current));
     let title = format!("Policy `{module}` gave no answer");
-    vec![
-        Write::Send { message: message(Severity::Critical, &title, &text) },
-        event("GuestFault", &whose),
-        close(Resolution::HandedOff, "GuestFault", whose),
-    ]
+    let everybody = message(Severity::Critical, &title, &text);
+    let mut writes: Vec<Write> = match input.rules.fault_channels.as_slice() {
+        [] => vec![Write::Send { message: everybody }],
+        named => {
+            let to = |channel: &String| Message { channel: Some(channel.clone()), ..everybody.clone() };
+            named.iter().map(|channel| Write::Send { message: to(channel) }).collect()
+        }
+    };
+    writes.push(event("GuestFault", &whose));
+    writes.push(close(Resolution::HandedOff, "GuestFault", whose));
+    writes
 }
 
 /// How the incident goes on.

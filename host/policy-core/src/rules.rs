@@ -36,6 +36,9 @@ pub struct Rules {
     pub max_age_seconds: u32,
     /// Channels that messages may name.
     pub channels: Vec<String>,
+    /// Channels that are told of a guest fault; empty means all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fault_channels: Vec<String>,
     /// Aliases whose step outputs may enter the context. `failure-hint` always may.
     pub capture_outputs: Vec<String>,
     /// Aliases of steps whose texts may quote envelopes. Those of other steps are heard only in the author's own words.
@@ -89,6 +92,7 @@ impl Default for Rules {
             cooldown_seconds: 600,
             max_age_seconds: 1_200,
             channels: Vec::new(),
+            fault_channels: Vec::new(),
             capture_outputs: Vec::new(),
             trust_envelopes: Vec::new(),
             deadlines: Deadlines::default(),

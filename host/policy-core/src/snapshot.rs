@@ -5,6 +5,8 @@
 //! Never decide on `currentStep`, the `Verified` condition, `finishTime` of a verification or transition times of
 //! conditions: none of them is kept here on purpose.
 
+mod project;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::context::{ActorKind, Artifact, Health};
 use crate::name::{FreightName, Origin, ProjectName, PromotionName, StageName, Uid, VerificationId};
 use crate::time::Timestamp;
+
+pub use project::{ProjectSnapshot, PromotionPolicy, StageSelector};
 
 /// Phase of a Promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -239,6 +243,10 @@ pub struct StageSnapshot {
     /// Why Kargo's last look at the Stage ended in an error. For people: it never decides anything by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconcile_error: Option<String>,
+    /// `status.metadata["failure-hint"]` as JSON, see [`crate::hints`]. Kargo loses most of what quick Promotions write
+    /// there (kargo-live.md 0.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_hint: Option<String>,
     /// `refloat.dev/ignore: "true"` on the Stage.
     #[serde(default)]
     pub ignored: bool,
@@ -429,6 +437,9 @@ pub struct FreightSnapshot {
     /// `status.approvedFor`.
     #[serde(default)]
     pub approved_for: Vec<StageName>,
+    /// `status.metadata["failure-hint"]` as JSON, see [`crate::hints`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_hint: Option<String>,
 }
 
 /// An AnalysisRun.
@@ -449,51 +460,4 @@ pub struct AnalysisRunSnapshot {
     /// Its metrics.
     #[serde(default)]
     pub metrics: Vec<crate::context::MetricFacts>,
-}
-
-/// A Project with its ProjectConfig.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProjectSnapshot {
-    /// Its name.
-    pub name: ProjectName,
-    /// Labels of its namespace.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// `spec.promotionPolicies` of the ProjectConfig, in order; the first match wins
-    /// (`pkg/api/auto_promotion.go`). Never read auto-promotion from Stage status: it lags (kargo-live.md 4).
-    #[serde(default)]
-    pub promotion_policies: Vec<PromotionPolicy>,
-    /// `refloat.dev/ignore: "true"` on the namespace.
-    #[serde(default)]
-    pub ignored: bool,
-}
-
-/// One promotion policy.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PromotionPolicy {
-    /// Which Stages.
-    pub stages: StageSelector,
-    /// Whether Kargo promotes by itself.
-    #[serde(default)]
-    pub auto_promotion: bool,
-    /// Whether Kargo Enterprise rolls back by itself (`autoRollback` is set).
-    #[serde(default)]
-    pub auto_rollback: bool,
-}
-
-/// Which Stages are meant, by Kargo's conventions: a name, `glob:...`, `regex:...`, and labels, all of which must
-/// match. Everything empty means every Stage.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StageSelector {
-    /// A name or pattern.
-    pub name: Option<String>,
-    /// Labels with exact values.
-    #[serde(default)]
-    pub match_labels: BTreeMap<String, String>,
-    /// Label expressions: key, operator (`In`, `NotIn`, `Exists`, `DoesNotExist`), values.
-    #[serde(default)]
-    pub match_expressions: Vec<(String, String, Vec<String>)>,
 }

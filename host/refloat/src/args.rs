@@ -101,6 +101,14 @@ pub(crate) struct CacheArgs {
     pub(crate) cache: Option<PathBuf>,
 }
 
+/// A platform's own rules.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RulesArgs {
+    /// A file of rules for what failures mean, tried before the built-in ones; may be repeated, the first is tried first
+    #[arg(long, env = "REFLOAT_RULES", value_name = "FILE", value_delimiter = ',', hide_env_values = true)]
+    pub(crate) rules: Vec<Place>,
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
@@ -129,6 +137,9 @@ pub(crate) struct SimulateArgs {
     /// A FailurePolicy, or its spec, to play instead of those of the scenario
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<Place>,
+    /// A file of rules for what failures mean, to play instead of those of the scenario
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<Place>,
     /// Folder of captured step failures that the scenario names as `captured: FOLDER`
     #[arg(long, value_name = "FOLDER")]
     pub(crate) captures: Option<PathBuf>,
@@ -225,6 +236,8 @@ pub(crate) struct RecordArgs {
     pub(crate) failure: Option<String>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// How the context is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: ContextFormat,
@@ -238,6 +251,8 @@ pub(crate) struct ExplainArgs {
     pub(crate) failure: Option<String>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -251,9 +266,8 @@ pub(crate) struct ClassifyArgs {
     /// The kind of step (`uses`) that a plain text comes from, such as `git-push`
     #[arg(long, value_name = "KIND")]
     pub(crate) step_kind: Option<String>,
-    /// A file of rules that are tried before the built-in ones
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<Place>,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -275,6 +289,10 @@ pub(crate) struct InstallArgs {
     /// The controller's image [default: the one of this version]
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+    /// A ConfigMap in the controller's namespace whose key `rules.yaml` holds the platform's own rules for what failures
+    /// mean
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rules_config_map: Option<String>,
 }
 
 /// Arguments of `enable`.
@@ -342,6 +360,8 @@ pub(crate) struct ControllerArgs {
     /// Look at this Project only; may be repeated [default: all Projects]
     #[arg(long = "project", value_name = "PROJECT")]
     pub(crate) projects: Vec<String>,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
     /// Kill switch: see, decide and record, but write nothing to Kargo anywhere
     #[arg(long, env = "REFLOAT_STOPPED")]
     pub(crate) stopped: bool,

@@ -12,6 +12,7 @@ mod modules;
 mod objects;
 mod output;
 mod printer;
+mod rules;
 mod scene;
 mod source;
 

@@ -6,6 +6,7 @@
 use policy_api::{convert, names, select, stage_record};
 use policy_controller::scene::delivery_of;
 use policy_core::assemble::{self, World};
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::context::Context;
 use policy_core::detect;
 use policy_core::failure::{Failure, Trigger};
@@ -47,6 +48,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) incident: IncidentState,
     /// Whether somebody opened that incident.
     pub(crate) is_opened: bool,
+    /// What failures mean: the built-in rules unless somebody says otherwise.
+    pub(crate) catalogue: &'a Catalogue,
     /// The rules in force.
     pub(crate) rules: Rules,
     /// What is remembered of the Stage.
@@ -97,6 +100,7 @@ impl<'a> Scene<'a> {
         let is_opened = incident.is_some();
         let name = names::incident_name(&stage.name, &failure.id);
         Self {
+            catalogue: Catalogue::built_in(),
             rules: rules(objects, &project, stage),
             memory: memory(objects, stage),
             incident: incident.unwrap_or_else(|| IncidentState::open(name, failure.clone(), now)),
@@ -149,6 +153,7 @@ impl<'a> Scene<'a> {
             remembered: self.memory.good.as_ref(),
             analysis_run: self.analysis_run(),
             incident: &self.incident,
+            catalogue: self.catalogue,
             rules: &self.rules,
             settings,
             state: None,

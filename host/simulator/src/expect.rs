@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::ground::{Looked, View};
 use crate::names::FreightNames;
 use crate::scenario::{Expectations, ExpectedIncident, ExpectedStage, Scenario};
-use crate::timeline::text;
+use crate::timeline::{self, text};
 
 /// An expectation that did not come true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -137,7 +137,7 @@ fn stage(object: &Value, names: &FreightNames, promotions: &[&Value]) -> (String
 
 fn said(view: &View<'_>) -> Vec<String> {
     let ours = view.list(Looked::Events).filter(|event| text(event, "/source/component") == "refloat");
-    ours.map(|event| format!("{}: {}", text(event, "/reason"), text(event, "/message"))).collect()
+    ours.map(timeline::said).collect()
 }
 
 fn doubles(promotions: &[&Value]) -> Vec<String> {

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 
 use crate::clock::VirtualClock;
 use crate::disturb::Disturbance;
+use crate::kargo::Director;
+use crate::names::FreightNames;
 use crate::scenario::{Accident, Scenario};
 use crate::stage_set;
 use crate::timeline::text;
@@ -109,7 +111,16 @@ pub enum Trouble {
     },
 }
 
-/// An API server with Kargo's webhooks, under tokio's paused clock.
+/// Whose Kargo's controllers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controllers {
+    /// The model's, which are a client of the ground like any other.
+    Model,
+    /// The ground's own, which it lets end things as it was told.
+    Own,
+}
+
+/// An API server with Kargo's webhooks: under tokio's paused clock, or under one that runs where Kargo is real.
 pub trait Ground {
     /// The time of day here.
     fn clock(&self) -> VirtualClock;
@@ -119,6 +130,23 @@ pub trait Ground {
     /// # Errors
     /// When none can be made.
     fn client(&self, user: &User) -> Result<Client, GroundError>;
+
+    /// The scenario's Freight. Kargo names Freight after what is in it; the model leaves the names that it is given.
+    fn names(&self, scenario: &Scenario) -> FreightNames {
+        scenario.freight()
+    }
+
+    /// Kargo's controllers are to start, and things are to end as `director` says.
+    ///
+    /// # Errors
+    /// When they are the ground's own and cannot be started.
+    fn start_kargo(&mut self, director: &Arc<Director>) -> Result<Controllers, GroundError> {
+        let _ = director;
+        Ok(Controllers::Model)
+    }
+
+    /// The ground's own controllers of Kargo stop.
+    fn stop_kargo(&mut self) {}
 
     /// What has to be created before Kargo starts, in that order.
     fn objects(&self, scenario: &Scenario) -> Vec<Value>;
@@ -136,6 +164,12 @@ pub trait Ground {
 
     /// How often the end of a play is looked for.
     fn look_every(&self) -> Duration;
+
+    /// How long a play goes on at most after its last moment, when it does not say so itself; also, how long its
+    /// beginning may take.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(6 * 3_600)
+    }
 
     /// From now on requests count.
     ///

@@ -106,7 +106,8 @@ impl Director {
         self.hanging.lock().unwrap_or_else(PoisonError::into_inner).contains(&stage.name)
     }
 
-    fn script(&self) -> Script {
+    /// How things end from now on.
+    pub fn script(&self) -> Script {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -19,14 +19,20 @@ impl FreightNames {
         Self { by_name: aliases.map(|alias| (name(alias), alias.to_owned())).collect() }
     }
 
+    /// Names that Kargo has given, each with its alias.
+    pub fn given(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { by_name: pairs.into_iter().collect() }
+    }
+
+    /// The name of the Freight with that alias; the text itself when it is none.
+    pub fn name<'a>(&'a self, alias: &'a str) -> &'a str {
+        let known = self.by_name.iter().find(|(_, known)| *known == alias);
+        known.map_or(alias, |(name, _)| name.as_str())
+    }
+
     /// The alias of Freight for people; a name that none has is cut short.
     pub fn alias(&self, name: &str) -> String {
         self.by_name.get(name).cloned().unwrap_or_else(|| name.chars().take(7).collect())
-    }
-
-    /// Whether there is such an alias.
-    pub fn knows(&self, alias: &str) -> bool {
-        self.by_name.values().any(|known| known == alias)
     }
 
     /// `text` with aliases in place of names.

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use crate::ground::{Looked, View};
 use crate::kargo;
-use crate::names;
 use crate::timeline::text;
 
 const ABORT: &str = "kargo.akuity.io/abort";
@@ -65,7 +64,7 @@ fn any(client: &Client, object: &Value) -> Result<(Api<DynamicObject>, DynamicOb
     Ok((api, object))
 }
 
-/// Promotes Freight to a Stage.
+/// Promotes the Freight of that name to a Stage.
 ///
 /// # Errors
 /// As Kargo says.
@@ -73,7 +72,7 @@ pub async fn promote(client: &Client, on: Stage<'_>, freight: &str) -> Result<()
     let promotion = json!({"apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Promotion",
         "metadata": {"namespace": on.project, "generateName": "p-"},
         // Kargo's schema wants steps, and its webhook puts those of the Stage in their place.
-        "spec": {"stage": on.name, "freight": names::name(freight), "steps": [{"uses": "fail"}]}});
+        "spec": {"stage": on.name, "freight": freight, "steps": [{"uses": "fail"}]}});
     create(client, &promotion).await
 }
 
@@ -143,13 +142,12 @@ pub fn verification(view: &View<'_>, stage: &str) -> String {
     stage.map(|stage| text(stage, id).to_owned()).unwrap_or_default()
 }
 
-/// Whether the Stage holds that Freight, and its verification ended well if it has one.
+/// Whether the Stage holds the Freight of that name, and its verification ended well if it has one.
 pub fn holds(view: &View<'_>, stage: &str, freight: &str, verified: bool) -> bool {
-    let name = names::name(freight);
     let Some(stage) = view.find(Looked::Stages, stage) else { return false };
     let items = stage.pointer("/status/freightHistory/0/items").and_then(Value::as_object);
     let phase = text(stage, "/status/freightHistory/0/verificationHistory/0/phase");
-    items.is_some_and(|items| items.values().any(|item| text(item, "/name") == name))
+    items.is_some_and(|items| items.values().any(|item| text(item, "/name") == freight))
         && (!verified || phase == "Successful")
 }
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 use kargo_model::{ControlPlane, Script};
 use kube_memory::User;
 use kube_memory::audit::Requests;
+use policy_core::classify::catalogue::Catalogue;
 use policy_engine::Engine;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::expect::{self, Difference, Facts};
-use crate::ground::{Ground, GroundError, Looked, Memory, Trouble, View};
+use crate::ground::{Controllers, Ground, GroundError, Looked, Memory, Trouble, View};
 use crate::kargo::{self, Director};
 use crate::names::FreightNames;
 use crate::people::{self, Stage};
@@ -30,10 +31,6 @@ use crate::timeline::{self, Entry, Recorder};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long everything must rest before it is the end: longer than a settled Stage is waited for.
 const REST: Duration = Duration::from_secs(30);
-/// How long a scenario goes on at most after its last moment, when it does not say so itself.
-const LONGEST: Duration = Duration::from_secs(6 * 3_600);
-/// How long the set-up may take.
-const SET_UP: Duration = Duration::from_secs(1_800);
 /// How long policies may take to be judged before the scenario begins all the same.
 const JUDGED: Duration = Duration::from_secs(60);
 
@@ -111,7 +108,7 @@ pub fn play(setup: &Setup<'_>) -> Result<Played, PlayError> {
     runtime.block_on(async { play_on(Memory::new(setup.seed, CONTROLLER, kargo), setup).await })
 }
 
-/// Plays a scenario on a ground, inside of a runtime whose clock is paused.
+/// Plays a scenario on a ground, inside of a runtime whose clock is as the ground wants it.
 ///
 /// # Errors
 /// When it cannot be set up, or the server cannot be asked.
@@ -132,16 +129,22 @@ struct Play<'a, G> {
     names: FreightNames,
     recorder: Recorder,
     tasks: JoinSet<()>,
-    kargo: Option<AbortHandle>,
+    kargo: Option<Kargo>,
     refloat: Replicas,
     before: Vec<String>,
+}
+
+/// Kargo's controllers while they run.
+enum Kargo {
+    Model(AbortHandle),
+    Own,
 }
 
 impl<'a, G: Ground> Play<'a, G> {
     /// Sets everything up but the controller: what Stages are to hold, they hold.
     async fn set(ground: G, setup: &'a Setup<'a>) -> Result<Self, PlayError> {
         let scenario = setup.scenario;
-        let names = scenario.freight();
+        let names = ground.names(scenario);
         let mut play = Self {
             admin: ground.client(&User::admin())?,
             director: Arc::new(Director::new(named(&scenario.script, &names))),
@@ -162,7 +165,7 @@ impl<'a, G: Ground> Play<'a, G> {
         for stage in &scenario.world.stages {
             for freight in &stage.holds {
                 let on = Stage { project: play.project(), name: &stage.name };
-                let _ = people::promote(&play.admin, on, freight).await;
+                let _ = people::promote(&play.admin, on, play.names.name(freight)).await;
                 play.wait_until_held(on, freight, stage.verification).await?;
             }
         }
@@ -174,7 +177,13 @@ impl<'a, G: Ground> Play<'a, G> {
     }
 
     fn start(&self) -> Start {
-        Start { project: self.project().to_owned(), engine: Arc::clone(&self.setup.engine) }
+        // Rules that cannot be read are one of the scenario's problems, and it is without those.
+        let catalogue = self.setup.scenario.catalogue().unwrap_or_else(|_| Catalogue::built_in().clone());
+        Start {
+            project: self.project().to_owned(),
+            engine: Arc::clone(&self.setup.engine),
+            catalogue: Arc::new(catalogue),
+        }
     }
 
     async fn create(&self, object: &serde_json::Value) -> Result<(), PlayError> {
@@ -189,9 +198,9 @@ impl<'a, G: Ground> Play<'a, G> {
     }
 
     async fn wait_until_held(&self, on: Stage<'_>, freight: &str, verified: bool) -> Result<(), PlayError> {
-        let until = Instant::now() + SET_UP;
+        let (until, name) = (Instant::now() + self.ground.patience(), self.names.name(freight));
         while Instant::now() < until {
-            let holds = |view: &View<'_>| people::holds(view, on.name, freight, verified);
+            let holds = |view: &View<'_>| people::holds(view, on.name, name, verified);
             if self.ground.look(on.project, &[Looked::Stages], holds).await? {
                 return Ok(());
             }
@@ -238,6 +247,10 @@ impl<'a, G: Ground> Play<'a, G> {
     }
 
     fn start_kargo(&mut self, seed: u64) -> Result<(), PlayError> {
+        if self.ground.start_kargo(&self.director)? == Controllers::Own {
+            self.kargo = Some(Kargo::Own);
+            return Ok(());
+        }
         let client = self.ground.client(&kargo::controller())?;
         let (director, clock) = (Arc::clone(&self.director), self.ground.clock());
         let project = self.project().to_owned();
@@ -248,7 +261,7 @@ impl<'a, G: Ground> Play<'a, G> {
                 tracing::error!(error = &error as &dyn std::error::Error, "Kargo's controllers ended");
             }
         };
-        self.kargo = Some(self.tasks.spawn(playing));
+        self.kargo = Some(Kargo::Model(self.tasks.spawn(playing)));
         Ok(())
     }
 
@@ -296,9 +309,10 @@ impl<'a, G: Ground> Play<'a, G> {
         if let Some(switch) = moment.kargo {
             self.recorder.note("kargo", format!("its controllers are {}", word(switch)));
             match (switch, self.kargo.take()) {
-                (Switch::Down, Some(task)) => task.abort(),
+                (Switch::Down, Some(Kargo::Model(task))) => task.abort(),
+                (Switch::Down, Some(Kargo::Own)) => self.ground.stop_kargo(),
                 (Switch::Up, None) => self.start_kargo(self.setup.seed.wrapping_add(100))?,
-                (_, task) => self.kargo = task,
+                (_, kargo) => self.kargo = kargo,
             }
         }
         if let Some(accident) = moment.next_create {
@@ -333,7 +347,8 @@ impl<'a, G: Ground> Play<'a, G> {
         let person = |by: &str| self.ground.client(&User::with_groups(by, vec!["system:masters".to_owned()]));
         if let Some(promote) = &moment.promote {
             let on = Stage { project, name: &promote.stage };
-            self.say(people::promote(&person(&promote.by)?, on, &promote.freight).await, &promote.by);
+            let freight = self.names.name(&promote.freight);
+            self.say(people::promote(&person(&promote.by)?, on, freight).await, &promote.by);
         }
         if let Some(abort) = &moment.abort {
             self.recorder.note(abort.by.as_str(), format!("aborts the Promotion of `{}`", abort.stage));
@@ -381,7 +396,7 @@ impl<'a, G: Ground> Play<'a, G> {
     async fn rest(&self) -> Result<(), PlayError> {
         let until =
             self.setup.scenario.until_seconds().map(|seconds| Duration::from_secs(u64::from(seconds)));
-        let end = until.unwrap_or_else(|| self.recorder.elapsed() + LONGEST);
+        let end = until.unwrap_or_else(|| self.recorder.elapsed() + self.ground.patience());
         let (every, mut calm) = (self.ground.look_every(), Duration::ZERO);
         while self.recorder.elapsed() < end && (until.is_some() || calm < REST) {
             tokio::time::sleep(every).await;
@@ -422,9 +437,7 @@ fn named(script: &Script, names: &FreightNames) -> Script {
     let runs = script.verifications.iter_mut().map(|rule| &mut rule.freight);
     let health = script.health.iter_mut().map(|rule| &mut rule.freight);
     for freight in promotions.chain(runs).chain(health) {
-        if names.knows(freight) {
-            *freight = crate::names::name(freight);
-        }
+        *freight = names.name(freight).to_owned();
     }
     script
 }

@@ -11,6 +11,7 @@ use kube_memory::User;
 use policy_controller::clock::Clock;
 use policy_controller::feeds::Scope;
 use policy_controller::metrics::Metrics;
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::name::ProjectName;
 use policy_engine::Engine;
 use tokio::sync::Notify;
@@ -55,6 +56,8 @@ pub(crate) struct Start {
     pub(crate) project: String,
     /// What runs components.
     pub(crate) engine: Arc<Engine>,
+    /// What failures mean.
+    pub(crate) catalogue: Arc<Catalogue>,
 }
 
 impl Start {
@@ -71,6 +74,7 @@ impl Start {
             identity: identity(replica),
             account: policy_api::rights::DEFAULT_ACCOUNT.to_owned(),
             scope: Scope([ProjectName::new(self.project.as_str())].into()),
+            catalogue: Arc::clone(&self.catalogue),
             listen: None,
             guests: policy_controller::guests::Guests::InPlace,
             stopped: false,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use kargo_model::Script;
 use policy_api::crd::FailurePolicySpec;
+use policy_core::classify::catalogue::{BadRules, Catalogue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,9 @@ pub struct Scenario {
     /// Components that policies name as ClusterPolicyModules: `builtin:NAME`, `example:NAME`, or a path beside this file.
     #[serde(default)]
     pub modules: BTreeMap<String, String>,
+    /// The platform's own rules for what failures mean, as the text of a file that `refloat classify --rules` takes.
+    #[serde(default)]
+    pub rules: Option<String>,
     /// Replicas of the controller. One leads, the others wait until it is gone.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 5))]
@@ -359,6 +363,15 @@ impl Scenario {
     pub fn warehouse_of<'a>(&'a self, piece: &'a FreightSpec) -> &'a str {
         let first = self.world.warehouses.first().map(String::as_str);
         piece.warehouse.as_deref().or(first).unwrap_or("web")
+    }
+
+    /// What failures mean in it.
+    ///
+    /// # Errors
+    /// What is wrong with its rules, with its line of them.
+    pub fn catalogue(&self) -> Result<Catalogue, BadRules> {
+        let built_in = Catalogue::built_in();
+        self.rules.as_ref().map_or_else(|| Ok(built_in.clone()), |rules| built_in.with(rules))
     }
 
     /// How long it goes on at least, seconds.

@@ -245,7 +245,16 @@ fn message(old: &Value, new: &Value) -> Vec<(String, String)> {
     if !is_ours || !old.is_null() || reason.starts_with("Incident") {
         return Vec::new();
     }
-    vec![("refloat".to_owned(), format!("{reason}: {}", text(new, "/message")))]
+    vec![("refloat".to_owned(), said(new))]
+}
+
+/// An Event of Refloat in one line: reason, text, and the channel that it is for, if it is for one.
+pub(crate) fn said(event: &Value) -> String {
+    let (reason, note) = (text(event, "/reason"), text(event, "/message"));
+    match text(event, "/metadata/annotations/refloat.dev~1channel") {
+        "" => format!("{reason}: {note}"),
+        channel => format!("{reason} (channel {channel}): {note}"),
+    }
 }
 
 /// What went wrong, without what Kargo's engine wraps around it.

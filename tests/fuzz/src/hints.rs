@@ -3,7 +3,7 @@
 //! In: a byte that chooses the kind of step and whether it is trusted, one that chooses the channel, then the text.
 //! Holds: an accepted hint is within its bounds, a text that quotes others is never heard, and every refusal is short.
 
-use policy_core::hints;
+use policy_core::hints::{self, Places};
 use policy_core::rules::Rules;
 use policy_core::snapshot::StepSnapshot;
 
@@ -30,8 +30,9 @@ pub fn check(input: &[u8]) {
             ..StepSnapshot::default()
         }),
     }
-    let found = hints::examine_trusting(&promotion, &trusted);
-    assert_eq!(hints::examine_trusting(&promotion, &trusted), found, "the same hints are heard in two ways");
+    let places = Places { promotion: &promotion, freight: None, stage: None, trusted: &trusted };
+    let found = hints::examine(&places);
+    assert_eq!(hints::examine(&places), found, "the same hints are heard in two ways");
     for hint in &found.accepted {
         assert!(hint.retry_after_seconds.unwrap_or(0) <= Rules::MAX_WAIT_SECONDS, "{hint:?}");
         assert!(hint.reason.as_ref().is_none_or(|reason| reason.len() <= 63), "{hint:?}");

@@ -100,7 +100,8 @@ pub struct PolicyBody {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 253)))]
     pub trust_envelopes: Vec<String>,
-    /// What to do when a module gives no usable answer. Nothing is ever written to Kargo then.
+    /// Who is told when a module gives no usable answer, in every mode. Nothing is ever written to Kargo then, no other
+    /// module is asked in its place, and the incident is handed to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_guest_fault: Option<OnGuestFault>,
 }
@@ -212,12 +213,13 @@ pub struct Channel {
 /// How messages travel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ChannelKind {
-    /// A Kubernetes Event on the Stage.
+    /// A Kubernetes Event on the Stage. A message for this channel alone names it in the annotation `refloat.dev/channel`,
+    /// so that whatever forwards Events can tell.
     #[default]
     Event,
 }
 
-/// What to do when a module gives no usable answer.
+/// Who is told when a module gives no usable answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OnGuestFault {

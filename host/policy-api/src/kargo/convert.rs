@@ -9,12 +9,13 @@ mod promotion;
 mod stage;
 
 use policy_core::context::{Measurement, MetricCounts, MetricFacts};
+use policy_core::hints;
 use policy_core::name::{Origin, ProjectName, Uid};
 use policy_core::redact;
 use policy_core::snapshot::{AnalysisRunSnapshot, ProjectSnapshot, PromotionPolicy, StageSelector};
 use policy_core::time::Timestamp;
 
-use super::stage::OriginText;
+use super::stage::{OriginText, StepMetadata};
 use super::time::Moment;
 use super::{AnalysisRun, MetricResult, ProjectConfig, PromotionPolicyText, SelectorText, keys};
 use kube::core::ObjectMeta;
@@ -231,6 +232,13 @@ fn stage_selector(selector: &SelectorText) -> StageSelector {
             })
             .collect(),
     }
+}
+
+/// A hint in metadata as JSON; of one that is too long only as much as shows that it is.
+fn failure_hint(metadata: &StepMetadata) -> Option<String> {
+    let mut text = metadata.failure_hint.as_ref()?.to_string();
+    text.truncate(text.floor_char_boundary(hints::MAX_OUTPUT_BYTES + 4));
+    Some(text)
 }
 
 /// `None` for the empty text, which is what Go writes for "not set".

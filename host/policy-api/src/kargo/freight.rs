@@ -8,7 +8,7 @@ use kube::core::{NamespaceResourceScope, ObjectMeta};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::stage::OriginText;
+use super::stage::{OriginText, StepMetadata};
 use super::time::{GoDuration, Moment};
 
 /// Freight (`api/v1alpha1/freight_types.go`).
@@ -113,6 +113,9 @@ pub struct FreightStatus {
     /// Stages that it is approved for.
     #[serde(default)]
     pub approved_for: BTreeMap<String, IgnoredAny>,
+    /// What `set-metadata` steps wrote, of which only a hint is kept.
+    #[serde(default)]
+    pub metadata: StepMetadata,
 }
 
 /// Since when a Stage holds it.

@@ -171,12 +171,23 @@ pub struct StageStatus {
     /// The newest refresh token after which Kargo has looked.
     #[serde(default)]
     pub last_handled_refresh: String,
+    /// What `set-metadata` steps wrote, of which only a hint is kept.
+    #[serde(default)]
+    pub metadata: StepMetadata,
     /// Conditions, of which only an error's text is taken over.
     #[serde(default)]
     pub conditions: Vec<ConditionText>,
     /// Whether Promotions are let through; from Kargo 1.12 on, written by Kargo Enterprise only.
     #[serde(default)]
     pub promotion_window_status: Option<WindowText>,
+}
+
+/// `metadata` of a Stage or of Freight: only the key that hints stand under.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct StepMetadata {
+    /// A hint, whatever it is.
+    #[serde(default, rename = "failure-hint")]
+    pub failure_hint: Option<Value>,
 }
 
 /// A condition without its times.

@@ -4,6 +4,7 @@
 
 /// Records and keys, in the order of the documentation.
 pub const EXTRA_KEYS: &[(&str, &str)] = &[
+    ("context", "rules"),
     ("context", "root-trigger"),
     ("context", "root-failure"),
     ("context", "user-abort"),

@@ -14,11 +14,13 @@ mod stage;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::classify::catalogue::Catalogue;
 use crate::context::{AttemptFacts, Budgets, Context, FailureFacts, IncidentFacts};
 use crate::decision::ActionKind;
 use crate::failure::{Classification, Failure, StepHint, Trigger};
 use crate::fleet::{self, FleetSignals};
 use crate::guardrails::budget;
+use crate::hints::Places;
 use crate::incident::{Attempt, Delivery, IncidentState};
 use crate::name::FreightName;
 use crate::rules::Rules;
@@ -70,6 +72,8 @@ pub struct World<'a> {
     pub remembered: Option<&'a GoodCombination>,
     /// The incident so far.
     pub incident: &'a IncidentState,
+    /// What failures mean.
+    pub catalogue: &'a Catalogue,
     /// The rules in force.
     pub rules: &'a Rules,
     /// Settings of the chain entry that is asked.
@@ -131,7 +135,11 @@ pub fn seed(incident: &IncidentState) -> [u32; 4] {
 
 /// Builds the context. The same world gives the same context, byte for byte.
 pub fn context(world: &World<'_>) -> Context {
-    let heard = |promotion| hints::read_trusting(promotion, &world.rules.trust_envelopes);
+    let stages = std::slice::from_ref(world.stage);
+    let heard = |promotion| {
+        let places = Places::among(promotion, stages, world.freight, &world.rules.trust_envelopes);
+        hints::examine(&places).accepted
+    };
     let hints: Vec<StepHint> = world.promotion().map(heard).unwrap_or_default();
     let classification = classification(world, &hints);
     let targets = freight::targets(world);
@@ -183,14 +191,16 @@ fn failure(failure: &Failure) -> FailureFacts {
 fn classification(world: &World<'_>, hints: &[StepHint]) -> Classification {
     let handled = [world.failure.trigger, world.incident.current.trigger];
     let is_of_verification = world.failure.verification.is_some();
-    let by_trigger =
-        |trigger: Trigger| classify::ongoing(trigger, is_of_verification, world.stage, world.promotion());
+    let catalogue = world.catalogue;
+    let by_trigger = |trigger: Trigger| {
+        classify::ongoing(catalogue, trigger, is_of_verification, world.stage, world.promotion())
+    };
     if let Some(read) = handled.into_iter().find_map(by_trigger) {
         return read;
     }
     let read = match (is_of_verification, world.verification(), world.promotion()) {
-        (true, Some(verification), _) => classify::verification(verification, world.analysis_run),
-        (false, _, Some(promotion)) => classify::promotion(promotion, hints),
+        (true, Some(verification), _) => classify::verification(catalogue, verification, world.analysis_run),
+        (false, _, Some(promotion)) => classify::promotion_by(catalogue, promotion, hints),
         (true, None, _) | (false, _, None) => Classification::unknown(),
     };
     Classification { step: read.step.as_deref().map(short), ..read }
@@ -230,7 +240,7 @@ fn capabilities(rules: &Rules) -> Vec<ActionKind> {
 
 fn extra(world: &World<'_>, classification: &Classification) -> Vec<(String, String)> {
     let root = &world.incident.root;
-    let mut extra = Vec::new();
+    let mut extra = vec![fact("rules", &world.catalogue.version())];
     if root.id != world.failure.id || root.trigger != world.failure.trigger {
         extra.push(fact("root-trigger", &crate::explain::word(&root.trigger)));
         extra.push(fact("root-failure", root.id.as_str()));

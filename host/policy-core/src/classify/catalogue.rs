@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use sha2::{Digest as _, Sha256};
 
 use super::unwrap::Unwrapped;
 use crate::failure::{Class, Effect, FaultDomain, Retryability};
@@ -97,7 +98,12 @@ pub(super) struct Found {
 pub struct Catalogue {
     rows: Vec<Row>,
     nested: Vec<Row>,
+    /// SHA-256 over the files that were added, each with what it was added to, in hexadecimal digits.
+    added: Option<String>,
 }
+
+/// How many hexadecimal digits of the digest are shown: enough to tell files apart, few enough to compare by eye.
+const SHOWN_DIGITS: usize = 12;
 
 static SHARED: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read_built_in().unwrap_or_default());
 
@@ -133,7 +139,21 @@ impl Catalogue {
         }
         rows.extend(self.rows.iter().cloned());
         nested.extend(self.nested.iter().cloned());
-        Ok(Self { rows, nested })
+        let before = self.added.as_deref().unwrap_or_default();
+        let added = hex::encode(Sha256::digest(format!("{before}\n{text}")));
+        Ok(Self { rows, nested, added: Some(added) })
+    }
+
+    /// Which rules these are, for contexts and records: the Kargo minor of the built-in ones, and the beginning of the
+    /// digest of what a platform team added, such as `v1.11+sha256:0f3c5a9b1d22`.
+    pub fn version(&self) -> String {
+        match &self.added {
+            Some(digest) => {
+                let shown: String = digest.chars().take(SHOWN_DIGITS).collect();
+                format!("{KARGO}+sha256:{shown}")
+            }
+            None => KARGO.to_owned(),
+        }
     }
 
     /// All rows, those on Kargo's own words first.
@@ -325,6 +345,23 @@ mod tests {
             assert_eq!(refused.line, line, "{text}: {refused}");
             assert!(refused.problem.contains(problem), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn the_version_says_what_was_added() {
+        let one = "rows:\n- id: T1\n  text: [a]\n  class: config";
+        let two = "rows:\n- id: T2\n  text: [b]\n  class: config";
+        let with = |texts: &[&str]| {
+            let mut all = Catalogue::built_in().clone();
+            for text in texts {
+                all = all.with(text).expect("a good file");
+            }
+            all.version()
+        };
+        let versions = [with(&[]), with(&[one]), with(&[two]), with(&[one, two]), with(&[two, one])];
+        assert_eq!(versions.iter().collect::<BTreeSet<_>>().len(), versions.len(), "{versions:?}");
+        assert_eq!(with(&[one]), with(&[one]));
+        assert_eq!(versions[0], KARGO);
     }
 
     #[test]

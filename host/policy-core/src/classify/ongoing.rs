@@ -1,6 +1,6 @@
 //! What a failure means that is no text of a step: something goes on for too long, was lost, or was tolerated.
 //!
-//! In: the trigger, the Stage, the Promotion. Out: a [`Classification`], rules N1 to N8; `None` for triggers that are read
+//! In: the catalogue, the trigger, the Stage, the Promotion. Out: a [`Classification`], rules N1 to N8; `None` for triggers that are read
 //! from what Kargo wrote. Who is to blame is said only where it is certain: time alone proves nothing about Freight.
 
 use crate::detect;
@@ -12,6 +12,7 @@ use super::catalogue::{Catalogue, Verdict};
 /// The meaning of a failure with that trigger, if the trigger says it. `is_of_verification` says whether a verification
 /// speaks for it.
 pub fn ongoing(
+    catalogue: &Catalogue,
     trigger: Trigger,
     is_of_verification: bool,
     stage: &StageSnapshot,
@@ -27,16 +28,16 @@ pub fn ongoing(
         Trigger::VerificationMissing => ("N2", platform(R::WholeOnly, 95), Effect::Complete),
         Trigger::VerificationStuck => ("N3", stalled(FaultDomain::Unknown), Effect::Complete),
         Trigger::PromotionPendingStuck => ("N4", stalled(FaultDomain::Platform), Effect::None),
-        Trigger::StageUnhealthy => return Some(sick(stage, "N5", Class::UnhealthyAfterSuccess)),
-        Trigger::StageHealthUnknown => return Some(sick(stage, "N6", Class::Unknown)),
+        Trigger::StageUnhealthy => return Some(sick(catalogue, stage, "N5", Class::UnhealthyAfterSuccess)),
+        Trigger::StageHealthUnknown => return Some(sick(catalogue, stage, "N6", Class::Unknown)),
         Trigger::AutoPromotionBlocked => ("N7", stalled(FaultDomain::Unknown), Effect::None),
-        Trigger::StepFailedTolerated => return promotion.and_then(tolerated),
+        Trigger::StepFailedTolerated => return promotion.and_then(|one| tolerated(catalogue, one)),
         // A rollback that succeeded and left its Stage sick.
         Trigger::RollbackFailed
             if !is_of_verification
                 && promotion.is_some_and(|one| one.phase == Some(PromotionPhase::Succeeded)) =>
         {
-            return Some(sick(stage, "N8", Class::UnhealthyAfterSuccess));
+            return Some(sick(catalogue, stage, "N8", Class::UnhealthyAfterSuccess));
         }
         Trigger::PromotionFailed
         | Trigger::PromotionErrored
@@ -59,9 +60,9 @@ pub fn ongoing(
 }
 
 /// What the Stage's health checks say, as far as the catalogue knows; a Stage that turned sick is never less than that.
-fn sick(stage: &StageSnapshot, rule: &str, class: Class) -> Classification {
+fn sick(catalogue: &Catalogue, stage: &StageSnapshot, rule: &str, class: Class) -> Classification {
     let issue = stage.health_issue.as_deref().unwrap_or_default();
-    let read = super::health(issue);
+    let read = super::health(catalogue, issue);
     if read.class != Class::Unknown {
         return read;
     }
@@ -71,8 +72,8 @@ fn sick(stage: &StageSnapshot, rule: &str, class: Class) -> Classification {
 }
 
 /// What the tolerated step says; the Promotion did everything else.
-fn tolerated(promotion: &PromotionSnapshot) -> Option<Classification> {
+fn tolerated(catalogue: &Catalogue, promotion: &PromotionSnapshot) -> Option<Classification> {
     let step = detect::tolerated_step(promotion)?;
-    let read = super::of_step(Catalogue::built_in(), promotion, step);
+    let read = super::of_step(catalogue, promotion, step);
     Some(Classification { effect: Effect::Complete, ..read })
 }

@@ -1,6 +1,6 @@
 //! What a verification that did not end Successful says.
 //!
-//! In: the verification and, if at hand, its AnalysisRun. Out: a [`Classification`], rules V1 to V8.
+//! In: the catalogue, the verification and, if at hand, its AnalysisRun. Out: a [`Classification`], rules V1 to V8.
 
 use crate::detect::VERIFICATION_ABORTED;
 use crate::failure::{Class, Classification, Effect, FaultDomain, Retryability};
@@ -13,8 +13,12 @@ use super::catalogue::{Catalogue, Verdict};
 ///
 /// A `Failed` without a message is the reused result of an older AnalysisRun: the verdict is old, the run may be
 /// at hand nevertheless.
-pub fn verification(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnapshot>) -> Classification {
-    let (rule, verdict) = decide(attempt, run);
+pub fn verification(
+    catalogue: &Catalogue,
+    attempt: &VerificationSnapshot,
+    run: Option<&AnalysisRunSnapshot>,
+) -> Classification {
+    let (rule, verdict) = decide(catalogue, attempt, run);
     let text = match (attempt.message.as_str(), run) {
         ("", Some(run)) => run.message.as_str(),
         (message, _) => message,
@@ -25,7 +29,11 @@ pub fn verification(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnap
     }
 }
 
-fn decide(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnapshot>) -> (&'static str, Verdict) {
+fn decide(
+    catalogue: &Catalogue,
+    attempt: &VerificationSnapshot,
+    run: Option<&AnalysisRunSnapshot>,
+) -> (&'static str, Verdict) {
     let verdict = |class, retry, fault, confidence| Verdict { class, retry, fault, confidence };
     let unknown = verdict(Class::Unknown, Retryability::Unknown, FaultDomain::Unknown, 0);
     match attempt.phase {
@@ -38,7 +46,9 @@ fn decide(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnapshot>) -> 
         Some(VerificationPhase::Failed) => {
             ("V5", verdict(Class::VerificationFailed, Retryability::Never, FaultDomain::Freight, 90))
         }
-        Some(VerificationPhase::Error) => of_error(&attempt.message, attempt.analysis_run.is_some(), run),
+        Some(VerificationPhase::Error) => {
+            of_error(catalogue, &attempt.message, attempt.analysis_run.is_some() || run.is_some())
+        }
         Some(VerificationPhase::Inconclusive) => (
             "V7",
             verdict(Class::VerificationInconclusive, Retryability::AfterDelay, FaultDomain::Unknown, 90),
@@ -49,7 +59,7 @@ fn decide(attempt: &VerificationSnapshot, run: Option<&AnalysisRunSnapshot>) -> 
 }
 
 /// `Error`: either Kargo could not start a run, or the run could not measure.
-fn of_error(message: &str, has_run: bool, run: Option<&AnalysisRunSnapshot>) -> (&'static str, Verdict) {
+fn of_error(catalogue: &Catalogue, message: &str, has_run: bool) -> (&'static str, Verdict) {
     let verdict = |class, retry, fault, confidence| Verdict { class, retry, fault, confidence };
     if message.starts_with("Rollouts integration is disabled") {
         return ("V2", verdict(Class::Capability, Retryability::NeedsChange, FaultDomain::Platform, 95));
@@ -60,12 +70,12 @@ fn of_error(message: &str, has_run: bool, run: Option<&AnalysisRunSnapshot>) -> 
     let is_of_kargo =
         ["error creating AnalysisRun", "error getting AnalysisRun", "error terminating AnalysisRun"];
     if is_of_kargo.iter().any(|prefix| message.starts_with(prefix)) {
-        let nested = Catalogue::built_in().quoted(message);
+        let nested = catalogue.quoted(message);
         let otherwise =
             verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Platform, 60);
         return ("V4", nested.unwrap_or(otherwise));
     }
-    if has_run || run.is_some() {
+    if has_run {
         return (
             "V6",
             verdict(Class::VerificationError, Retryability::AfterDelay, FaultDomain::Environment, 85),

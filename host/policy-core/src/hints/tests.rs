@@ -41,10 +41,14 @@ proptest! {
         kind in prop_oneof![Just("fail"), Just("http"), Just("acme"), Just("git-push")],
         message in texts(),
         output in proptest::option::of(texts()),
+        metadata in proptest::option::of(texts()),
         trusted in any::<bool>(),
     ) {
         let trusted = if trusted { vec!["a".to_owned()] } else { Vec::new() };
-        let found = examine_trusting(&failed(kind, &message, output), &trusted);
+        let found = failed(kind, &message, output);
+        let metadata = metadata.as_deref();
+        let places = Places { promotion: &found, freight: metadata, stage: metadata, trusted: &trusted };
+        let found = examine(&places);
         for hint in &found.accepted {
             prop_assert!(hint.extra.len() <= 16);
             prop_assert!(hint.retry_after_seconds.is_none_or(|seconds| seconds <= 14 * 86_400));

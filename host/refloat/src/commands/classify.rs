@@ -3,23 +3,22 @@
 //! In: a Promotion as YAML or JSON, or plain text, and perhaps a file of rules. Out: class, how sure, by which rule,
 //! and what steps hinted. The same functions as in the controller; nothing is looked up in a cluster.
 
-use std::borrow::Cow;
-
 use policy_core::classify::catalogue::Catalogue;
 use policy_core::failure::Classification;
-use policy_core::hints::Found;
+use policy_core::hints::{Found, Places};
 use policy_core::{classify, detect, explain, hints};
 
 use crate::args::ClassifyArgs;
 use crate::exit::{CannotRun, Ended, Exit};
-use crate::input::{self, Place};
+use crate::input;
 use crate::layout::Layout;
 use crate::objects::Objects;
 use crate::output::{self, Classified};
 use crate::printer::Printer;
+use crate::rules;
 
 pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
-    let catalogue = catalogue(args.rules.as_ref())?;
+    let catalogue = rules::catalogue(&args.rules.rules)?;
     let text = input::text(&args.file)?;
     let name = args.file.name();
     let (classified, read) = if is_object(&text) {
@@ -30,19 +29,6 @@ pub(crate) fn run(args: &ClassifyArgs, printer: &mut Printer) -> Ended {
     };
     output::show(args.output, &classified, printer, |classified| human(classified, read.as_ref()))?;
     Ok(Exit::AsExpected)
-}
-
-/// The built-in rules, after those of the file.
-fn catalogue(rules: Option<&Place>) -> Result<Cow<'static, Catalogue>, CannotRun> {
-    let built_in = Catalogue::built_in();
-    let Some(place) = rules else { return Ok(Cow::Borrowed(built_in)) };
-    let text = input::text(place)?;
-    built_in.with(&text).map(Cow::Owned).map_err(|bad| {
-        CannotRun::new(
-            format!("`{}` is no file of rules: {bad}", place.name()),
-            "docs/classification.md says what a rule looks like",
-        )
-    })
 }
 
 /// Whether it is a Kubernetes object: it says its kind and its API version, in YAML at the beginning of lines. A message may
@@ -74,7 +60,7 @@ fn of_promotion(
         let line = format!("`{name}` holds {n} Promotions, exactly one is needed");
         return Err(CannotRun::new(line, "`kubectl get promotion NAME -o yaml` prints one"));
     };
-    let hints = hints::examine(promotion);
+    let hints = hints::examine(&Places::among(promotion, &objects.stages, &objects.freight, &[]));
     let failure = detect::promotion(promotion);
     let read = failure.is_some().then(|| classify::promotion_by(catalogue, promotion, &hints.accepted));
     Ok((Classified::new(failure, read.as_ref(), hints), read))

@@ -11,21 +11,25 @@ use policy_controller::feeds::Scope;
 use policy_controller::guests::Guests;
 use policy_controller::steps::Checkpoints;
 use policy_controller::{Options, run as run_controller};
+use policy_core::classify::catalogue::Catalogue;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ControllerArgs;
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::modules::engine;
+use crate::rules;
 
 pub(crate) fn run(args: &ControllerArgs) -> Ended {
+    // Before anything is started: with half of its rules a controller would take other decisions.
+    let catalogue = Arc::new(rules::catalogue(&args.rules.rules)?.into_owned());
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CannotRun::from_error(&error, ""))?;
-    runtime.block_on(serve(args))
+    runtime.block_on(serve(args, catalogue))
 }
 
-async fn serve(args: &ControllerArgs) -> Ended {
+async fn serve(args: &ControllerArgs, catalogue: Arc<Catalogue>) -> Ended {
     let client = client(args).await?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
@@ -36,6 +40,7 @@ async fn serve(args: &ControllerArgs) -> Ended {
         identity: args.identity.clone().unwrap_or_else(own_name),
         account: args.project_account.clone(),
         scope: Scope(args.projects.iter().map(|name| name.as_str().into()).collect()),
+        catalogue,
         listen: Some(args.listen),
         guests: Guests::Threads,
         stopped: args.stopped,

@@ -20,7 +20,15 @@ pub(crate) fn install(args: &InstallArgs, printer: &mut Printer) -> Ended {
     check_name("account", &args.project_account)?;
     let image = args.image.clone().unwrap_or_else(|| Install::default().image);
     check_image(&image)?;
-    let install = Install { namespace: args.namespace.clone(), image, account: args.project_account.clone() };
+    if let Some(name) = &args.rules_config_map {
+        check_name("ConfigMap", name)?;
+    }
+    let install = Install {
+        namespace: args.namespace.clone(),
+        image,
+        account: args.project_account.clone(),
+        rules_config_map: args.rules_config_map.clone(),
+    };
     printer.answer(&policy_api::install::yaml(&install));
     Ok(Exit::AsExpected)
 }

@@ -15,14 +15,17 @@ use crate::exit::{Ended, Exit};
 use crate::layout::Layout;
 use crate::output::{self, Explained, Told};
 use crate::printer::Printer;
+use crate::rules;
 use crate::scene::Scene;
 use crate::source;
 
 use super::explain_incident;
 
 pub(crate) fn run(args: &ExplainArgs, printer: &mut Printer) -> Ended {
+    let catalogue = rules::catalogue(&args.rules.rules)?;
     let gathered = source::gather(&args.source, args.failure.as_ref(), printer)?;
-    let scene = Scene::find(&gathered.objects, &gathered.wanted, gathered.now)?;
+    let found = Scene::find(&gathered.objects, &gathered.wanted, gathered.now)?;
+    let scene = Scene { catalogue: &catalogue, ..found };
     let context = scene.context(&Settings::default());
     let explained = Explained {
         has_failed: scene.has_failed(),

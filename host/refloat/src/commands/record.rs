@@ -8,12 +8,15 @@ use policy_core::settings::Settings;
 use crate::args::{ContextFormat, RecordArgs};
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::printer::Printer;
+use crate::rules;
 use crate::scene::Scene;
 use crate::source;
 
 pub(crate) fn run(args: &RecordArgs, printer: &mut Printer) -> Ended {
+    let catalogue = rules::catalogue(&args.rules.rules)?;
     let gathered = source::gather(&args.source, args.failure.as_ref(), printer)?;
-    let scene = Scene::find(&gathered.objects, &gathered.wanted, gathered.now)?;
+    let found = Scene::find(&gathered.objects, &gathered.wanted, gathered.now)?;
+    let scene = Scene { catalogue: &catalogue, ..found };
     let context = scene.context(&Settings::default());
     let impossible = |error: &dyn std::error::Error| CannotRun::from_error(error, "please report this");
     let text = match args.output {

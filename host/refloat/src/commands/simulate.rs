@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kargo_model::Outcome;
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::time::format_duration;
 use policy_engine::Engine;
 use policy_source::Module;
@@ -21,6 +22,7 @@ use crate::layout::Layout;
 use crate::modules;
 use crate::output::{self, Simulated};
 use crate::printer::Printer;
+use crate::rules;
 
 pub(crate) fn run(args: &SimulateArgs, printer: &mut Printer) -> Ended {
     let Some(place) = &args.scenario else {
@@ -31,6 +33,11 @@ pub(crate) fn run(args: &SimulateArgs, printer: &mut Printer) -> Ended {
     let mut scenario = read(input::object(place)?, &name)?;
     if let Some(place) = &args.policy {
         scenario = with_policy(scenario, place)?;
+    }
+    if let Some(place) = &args.rules {
+        let text = input::text(place)?;
+        rules::added(Catalogue::built_in(), &text, place)?;
+        scenario.rules = Some(text);
     }
     let folder = match place {
         Place::File(path) => path.parent().map(Path::to_path_buf).unwrap_or_default(),

@@ -24,6 +24,7 @@ use policy_api::kargo::{self, convert};
 use policy_controller::queue::StageKey;
 use policy_controller::stores::Stores;
 use policy_core::assemble::{self, World, cut};
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::context::Context;
 use policy_core::detect::{self, Run, Sight};
 use policy_core::failure::Failure;
@@ -153,6 +154,7 @@ fn understand(stores: &Stores, scene: &Scene) -> Option<Context> {
     let incident = IncidentState::open("prod-1".into(), failure.clone(), NOW);
     Some(assemble::context(&World {
         now: NOW,
+        catalogue: Catalogue::built_in(),
         seed: assemble::seed(&incident),
         failure,
         project: &project,

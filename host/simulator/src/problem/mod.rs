@@ -34,6 +34,9 @@ impl Scenario {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = world::problems(self);
         problems.extend(policies::problems(self));
+        problems.extend(self.catalogue().err().map(|bad| {
+            Problem::new("rules", bad.to_string(), "docs/classification.md says what a rule looks like")
+        }));
         problems.extend(script::problems(self, &self.script, "script"));
         problems.extend(timeline::problems(self));
         problems.extend(expected::problems(self));

@@ -6,7 +6,7 @@ use policy_core::context::Artifact;
 use policy_core::name::{FreightName, StageName};
 use policy_core::snapshot::FreightSnapshot;
 
-use super::{ConvertError, Identity, created, identity, origin, some, time};
+use super::{ConvertError, Identity, created, failure_hint, identity, origin, some, time};
 use crate::kargo::Freight;
 
 /// Converts a piece of Freight.
@@ -34,6 +34,7 @@ pub fn freight(freight: &Freight) -> Result<FreightSnapshot, ConvertError> {
             .iter()
             .map(|(stage, at)| (name_of(stage), at.since.map(time)))
             .collect(),
+        failure_hint: failure_hint(&status.metadata),
         approved_for: status.approved_for.keys().map(|stage| name_of(stage)).collect(),
     })
 }

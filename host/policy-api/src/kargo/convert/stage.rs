@@ -11,7 +11,9 @@ use policy_core::snapshot::{
 };
 
 use super::promotion::{default_alias, phase};
-use super::{ConvertError, Identity, annotation, identity, is_ignored, origin, some, time, unknown_word};
+use super::{
+    ConvertError, Identity, annotation, failure_hint, identity, is_ignored, origin, some, time, unknown_word,
+};
 use crate::kargo::digest::{self, TemplateDigest};
 use crate::kargo::stage::{
     Collection, ConditionText, PromotionReference, RequestText, StageStatus, TemplateStep, VerificationText,
@@ -59,6 +61,7 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
         handled_refresh: some(&status.last_handled_refresh),
         health_issue: health_issue(status),
         reconcile_error: reconcile_error(status),
+        failure_hint: failure_hint(&status.metadata),
         ignored: is_ignored(&stage.metadata),
         deleting: stage.metadata.deletion_timestamp.is_some(),
     })
