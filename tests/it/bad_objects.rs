@@ -219,6 +219,7 @@ impl Scene {
                 prop_assert!(failure.summary.len() <= 300);
                 let incident = IncidentState::open("prod-1".into(), failure.clone(), NOW);
                 let context = assemble::context(&World {
+                    catalogue: policy_core::classify::catalogue::Catalogue::built_in(),
                     now: NOW,
                     seed: assemble::seed(&incident),
                     failure,
