@@ -72,7 +72,13 @@ async fn dies_after(step: Step) -> anyhow::Result<String> {
     let creates = play.deliveries().await?;
     creates.expect(wanted.promotions)?;
     let records = play.ours("DecisionRecord", "decisionrecords").await?;
-    anyhow::ensure!(records.len() == wanted.records, "{} records after `{}`", records.len(), step.text());
+    anyhow::ensure!(
+        records.len() == wanted.records,
+        "{} records after `{}`: {records:#?}\n{}",
+        records.len(),
+        step.text(),
+        log()
+    );
     let position = Step::ALL.iter().position(|one| *one == step).unwrap_or_default();
     Ok(format!("{position:>2} {:<10} {} Promotion, {} record(s)", step.text(), creates.len(), records.len()))
 }
