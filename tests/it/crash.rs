@@ -72,8 +72,10 @@ async fn dies_after(step: Step) -> anyhow::Result<String> {
     let creates = play.deliveries().await?;
     creates.expect(wanted.promotions)?;
     let records = play.ours("DecisionRecord", "decisionrecords").await?;
+    // What a busy server gave up is tried again, and a decision that is tried again is recorded again.
+    let given_up = play.audit()?.filter(|request| request.code >= 500).len();
     anyhow::ensure!(
-        records.len() == wanted.records,
+        (wanted.records..=wanted.records + given_up).contains(&records.len()),
         "{} records after `{}`: {records:#?}\n{}",
         records.len(),
         step.text(),
