@@ -126,7 +126,8 @@ async fn scenarios_come_out_the_same_on_a_real_api_server() -> Outcome {
 #[test]
 fn a_run_is_a_function_of_scenario_and_seed() -> Outcome {
     let engine = engine()?;
-    let scenarios = scenarios()?.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut scenarios = scenarios()?.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    scenarios.retain(is_short);
     for (seed, scenario) in (1..=SEEDS).zip(scenarios.iter().cycle()) {
         let (one, two) = (play(scenario, seed, &engine)?, play(scenario, seed, &engine)?);
         ensure!(one.hash == two.hash, "seed {seed} of `{}` gives two runs", scenario.title);
@@ -140,6 +141,12 @@ fn a_run_is_a_function_of_scenario_and_seed() -> Outcome {
         );
     }
     Ok(())
+}
+
+/// Whether it is over within two hours: who waits for a day sends the same requests again and again.
+fn is_short(scenario: &Scenario) -> bool {
+    let last = scenario.timeline.last().map_or(0, simulator::scenario::Moment::seconds);
+    last.max(scenario.until_seconds().unwrap_or_default()) <= 7_200
 }
 
 #[test]
