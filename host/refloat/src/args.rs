@@ -129,7 +129,7 @@ pub(crate) struct SimulateArgs {
     #[arg(value_name = "FILE", required_unless_present = "schema")]
     pub(crate) scenario: Option<Place>,
     /// Print the JSON Schema of scenarios, for editors, and play nothing
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["scenario", "seed", "policy", "rules", "captures"])]
     pub(crate) schema: bool,
     /// Where ids come from; above 0 it also disturbs the controller's requests. The same seed gives the same bytes
     #[arg(long, default_value_t = 0)]
