@@ -308,7 +308,7 @@ fn mutilated_promotions_are_read_or_refused() -> anyhow::Result<()> {
     let n_read = std::cell::Cell::new(0);
     TestRunner::default().run(&strategy, |(mut object, changes)| {
         for (place, value) in changes {
-            let pointers = pointers(&object);
+            let pointers = policy_tests::captured::pointers(&object);
             if let Some(old) = object.pointer_mut(&pointers[place.index(pointers.len())]) {
                 *old = value;
             }
@@ -328,26 +328,4 @@ fn mutilated_promotions_are_read_or_refused() -> anyhow::Result<()> {
     })?;
     anyhow::ensure!(n_read.get() > 20, "only {} objects could be read: nothing was tried", n_read.get());
     Ok(())
-}
-
-/// JSON Pointers to everything below an object's first level.
-fn pointers(object: &Value) -> Vec<String> {
-    let mut open = vec![(String::new(), object)];
-    let mut pointers = Vec::new();
-    while let Some((at, value)) = open.pop() {
-        if !at.is_empty() {
-            pointers.push(at.clone());
-        }
-        match value {
-            Value::Object(members) => {
-                let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
-                open.extend(members.iter().map(|(key, value)| (format!("{at}/{}", escaped(key)), value)));
-            }
-            Value::Array(list) => {
-                open.extend(list.iter().enumerate().map(|(index, value)| (format!("{at}/{index}"), value)));
-            }
-            _ => {}
-        }
-    }
-    pointers
 }

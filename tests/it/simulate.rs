@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use policy_engine::{Compiler, Engine, Limits};
-use policy_source::Module;
 use policy_tests::apiserver;
 use policy_tests::cli::repository;
 use policy_tests::real_ground::RealStage;
@@ -46,15 +45,7 @@ pub(crate) fn engine() -> anyhow::Result<Arc<Engine>> {
 }
 
 pub(crate) fn components(scenario: &Scenario) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    let mut components = BTreeMap::new();
-    for (name, module) in &scenario.modules {
-        let component = match module.strip_prefix("example:") {
-            Some(example) => policy_source::example(example)?,
-            None => Module::parse(module).load()?,
-        };
-        components.insert(name.clone(), component.bytes);
-    }
-    Ok(components)
+    Ok(simulator::components(scenario, Path::new(""))?)
 }
 
 pub(crate) fn play(scenario: &Scenario, seed: u64, engine: &Arc<Engine>) -> anyhow::Result<Played> {

@@ -139,3 +139,26 @@ impl Numbering {
         format!("ID{number}")
     }
 }
+
+/// JSON Pointers to everything in a value but itself, in their order.
+#[must_use]
+pub fn pointers(value: &Value) -> Vec<String> {
+    let mut open = vec![(String::new(), value)];
+    let mut pointers = Vec::new();
+    while let Some((at, value)) = open.pop() {
+        match value {
+            Value::Object(members) => {
+                let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+                open.extend(members.iter().map(|(key, value)| (format!("{at}/{}", escaped(key)), value)));
+            }
+            Value::Array(list) => {
+                open.extend(list.iter().enumerate().map(|(index, value)| (format!("{at}/{index}"), value)));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        pointers.push(at);
+    }
+    pointers.retain(|at| !at.is_empty());
+    pointers.sort();
+    pointers
+}

@@ -146,21 +146,28 @@ impl Ground for RealGround {
     }
 
     fn trouble(&mut self, trouble: Trouble) -> Result<(), GroundError> {
-        match trouble {
-            Trouble::Webhooks { down: true } => self.stage.webhooks.down(),
-            Trouble::Webhooks { down: false } => self.stage.webhooks.up()?,
-            Trouble::Requests { .. }
-            | Trouble::NextCreate { .. }
-            | Trouble::CutOff { .. }
-            | Trouble::LastWords { .. } => {
-                return Err(format!("a real API server does not do that to requests: {trouble:?}").into());
-            }
+        match webhooks_are_down(&trouble)? {
+            true => self.stage.webhooks.down(),
+            false => self.stage.webhooks.up()?,
         }
         Ok(())
     }
 
     fn hash(&self) -> Option<String> {
         None
+    }
+}
+
+/// Whether the trouble is that Kargo's webhooks are down, or that they are up again: the only one that can be had here.
+pub(crate) fn webhooks_are_down(trouble: &Trouble) -> Result<bool, GroundError> {
+    match trouble {
+        Trouble::Webhooks { down } => Ok(*down),
+        Trouble::Requests { .. }
+        | Trouble::NextCreate { .. }
+        | Trouble::CutOff { .. }
+        | Trouble::LastWords { .. } => {
+            Err(format!("a real API server does not do that to requests: {trouble:?}").into())
+        }
     }
 }
 

@@ -233,8 +233,9 @@ async fn waits(
         case.name(),
     );
     let once = format!("{}:waits:{}", case.name(), case.state.n_decisions);
-    let note = tell::Once { key: &once, reason: "DeliveryWaits", loudness: Loudness::Warning, text: &text };
-    tell::once(host, key, case, &scene.stage, &note).await
+    let (reason, loudness) = ("DeliveryWaits", Loudness::Warning);
+    let said = tell::Said { key: &once, reason, loudness, text: &text, channel: None };
+    tell::once(host, key, case, &scene.stage, &said).await
 }
 
 /// Everything after the claim: freshen, create, count, attach.

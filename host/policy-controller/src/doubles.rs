@@ -12,6 +12,7 @@ use crate::events::Loudness;
 use crate::host::{Host, Next};
 use crate::queue::StageKey;
 use crate::scene::Scene;
+use crate::tell::{self, Said};
 use crate::visit::{VisitError, close};
 
 /// An attempt with several Promotions.
@@ -50,8 +51,9 @@ pub async fn tell(
     let text =
         format!("attempt {number} has {} Promotions: {}; look at the Stage", list.len(), list.join(", "));
     let once = format!("{}:double:{number}", case.name());
-    let told =
-        crate::tell::send(host, key, &scene.stage, &once, "DoublePromotion", Loudness::Warning, &text).await;
+    let (reason, loudness) = ("DoublePromotion", Loudness::Warning);
+    let said = Said { key: &once, reason, loudness, text: &text, channel: None };
+    let told = tell::send(host, key, &scene.stage, &said).await;
     told.map_err(|error| VisitError::Tell(key.clone(), error))?;
     case.with_attempt(*number, |attempt| {
         if attempt.promotion.is_none() {

@@ -23,9 +23,6 @@ use crate::scene::Scene;
 use crate::stage_records;
 use crate::visit::VisitError;
 
-/// The outcome of an attempt that is not over, as Incidents write it.
-const UNDER_WAY: &str = "pending";
-
 /// What a look at the stores says.
 pub struct Attention {
     /// Whether there is something to do now.
@@ -185,7 +182,7 @@ fn belongs_to_attempt(
         let is_open = incident.is_some() && status.is_none_or(|status| status.closed.is_none());
         let mut attempts = status.into_iter().flat_map(|status| &status.attempts);
         let is_attempt = attempts.any(|attempt| {
-            attempt.outcome != UNDER_WAY
+            policy_api::convert::outcome(&attempt.outcome) != Some(Outcome::Pending)
                 && (attempt.promotion.as_deref() == Some(asked.promotion.as_str())
                     || attempt.attempt_id == asked.attempt)
         });
@@ -248,18 +245,19 @@ pub async fn answerable(
     let asked = asked_for_by(&scene.promotions, failure).filter(|_| is_of_promotion(failure));
     let Some(Asked { promotion, incident, attempt }) = asked else { return Ok(Answerable::Nobody) };
     let case = Case::load(host, key, incident).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-    let attempt_of = |case: &Case| {
+    let own = case.as_ref().and_then(|case| {
         let is_it = |one: &&Attempt| {
             one.promotion.as_ref() == Some(promotion)
                 || policy_api::names::attempt_id(case.name(), one.number) == attempt
         };
-        case.state.attempts.iter().find(is_it).map(|one| one.outcome == Outcome::Pending)
-    };
+        case.state.attempts.iter().find(is_it)
+    });
     let is_open = case.as_ref().is_some_and(|case| case.state.closed.is_none());
-    let message = match case.as_ref().and_then(attempt_of) {
-        _ if is_open => return Ok(Answerable::Somebody),
-        Some(false) => return Ok(Answerable::Somebody),
-        Some(true) => {
+    if is_open || own.is_some_and(|own| own.outcome != Outcome::Pending) {
+        return Ok(Answerable::Somebody);
+    }
+    let message = match own {
+        Some(_) => {
             format!("Incident `{incident}` was over before its attempt, Promotion `{promotion}`, ended")
         }
         None => {

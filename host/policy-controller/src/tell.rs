@@ -41,7 +41,8 @@ pub async fn decision(
                 // Not by its text, which may name a time: after a crash the same decision is told again.
                 let key_of_event = format!("{}:{}:{position}", case.name(), case.state.n_decisions);
                 let loudness = if reason == "GuestFault" { Loudness::Warning } else { Loudness::Normal };
-                send(host, key, stage, &key_of_event, reason, loudness, note).await?;
+                let said = Said { key: &key_of_event, reason, loudness, text: note, channel: None };
+                send(host, key, stage, &said).await?;
             }
             Write::ForceFreshVerification { .. }
             | Write::CreatePromotion { .. }
@@ -80,7 +81,8 @@ pub async fn closed(
     let text = policy_core::explain::closed(closed);
     let text = format!("incident `{}`: {text}", case.name());
     let reason = format!("Incident{}", closed.resolution.text());
-    send(host, key, stage, &format!("{}:closed", case.name()), &reason, loudness, &text).await
+    let once = format!("{}:closed", case.name());
+    send(host, key, stage, &Said { key: &once, reason: &reason, loudness, text: &text, channel: None }).await
 }
 
 /// Says once per Project that failures were missed: after an outage of ours nobody wants a message per Stage.
@@ -113,35 +115,31 @@ async fn deliver(
     stage: &StageSnapshot,
     message: &Message,
 ) -> Result<(), EventError> {
-    host.metrics.request("create", "events");
     let channel = message.channel.as_deref();
     let once = match channel {
         Some(channel) => format!("{}:{}:{channel}", case.name(), dedupe_key(message)),
         None => format!("{}:{}", case.name(), dedupe_key(message)),
     };
-    let note = Note {
-        about: about(key, stage),
-        key: &once,
-        reason: reason(message.severity),
-        loudness: loudness(message.severity),
-        text: &format!("{}: {}", message.title, message.text),
-        channel,
-        now: host.clock.now(),
-    };
-    write(host.requests.client(), &note).await
+    let (reason, loudness) = (reason(message.severity), loudness(message.severity));
+    let text = format!("{}: {}", message.title, message.text);
+    send(host, key, stage, &Said { key: &once, reason, loudness, text: &text, channel }).await
 }
 
-fn about<'a>(key: &'a StageKey, stage: &'a StageSnapshot) -> About<'a> {
-    About {
-        api_version: "kargo.akuity.io/v1alpha1",
-        kind: "Stage",
-        project: Some(&key.project),
-        name: key.stage.as_str(),
-        uid: stage.uid.as_str(),
-    }
+/// One thing to say about a Stage.
+pub struct Said<'a> {
+    /// What makes it the same thing, however often it is said.
+    pub key: &'a str,
+    /// The word that people filter Events by.
+    pub reason: &'a str,
+    /// How loud.
+    pub loudness: Loudness,
+    /// The text.
+    pub text: &'a str,
+    /// The channel that it is a message for; `None` for all of them.
+    pub channel: Option<&'a str>,
 }
 
-/// Says one thing about the Stage, once per text `once`.
+/// Says one thing about the Stage, once per [`Said::key`].
 ///
 /// # Errors
 /// When the Event could not be written.
@@ -149,30 +147,22 @@ pub async fn send(
     host: &Host,
     key: &StageKey,
     stage: &StageSnapshot,
-    once: &str,
-    reason: &str,
-    loudness: Loudness,
-    text: &str,
+    said: &Said<'_>,
 ) -> Result<(), EventError> {
     host.metrics.request("create", "events");
-    let (about, now) = (about(key, stage), host.clock.now());
-    write(host.requests.client(), &Note { about, key: once, reason, loudness, text, channel: None, now })
-        .await
+    let about = About {
+        api_version: "kargo.akuity.io/v1alpha1",
+        kind: "Stage",
+        project: Some(&key.project),
+        name: key.stage.as_str(),
+        uid: stage.uid.as_str(),
+    };
+    let Said { key: once, reason, loudness, text, channel } = *said;
+    let now = host.clock.now();
+    write(host.requests.client(), &Note { about, key: once, reason, loudness, text, channel, now }).await
 }
 
-/// Something to say once in an incident, however often its Stage is visited.
-pub struct Once<'a> {
-    /// What makes it the same thing.
-    pub key: &'a str,
-    /// The word that people filter Events by.
-    pub reason: &'static str,
-    /// How loud.
-    pub loudness: Loudness,
-    /// The text.
-    pub text: &'a str,
-}
-
-/// Says a thing once: Events are forgotten after an hour, and the Incident remembers.
+/// Says a thing once in an incident, however often its Stage is visited: Events are forgotten after an hour, and the Incident remembers.
 ///
 /// # Errors
 /// When the Event cannot be written or the Incident cannot be saved.
@@ -181,14 +171,14 @@ pub async fn once(
     key: &StageKey,
     case: &mut Case,
     stage: &StageSnapshot,
-    note: &Once<'_>,
+    said: &Said<'_>,
 ) -> Result<(), VisitError> {
-    if case.state.sent.iter().any(|sent| sent == note.key) {
+    if case.state.sent.iter().any(|sent| sent == said.key) {
         return Ok(());
     }
-    let told = send(host, key, stage, note.key, note.reason, note.loudness, note.text).await;
+    let told = send(host, key, stage, said).await;
     told.map_err(|error| VisitError::Tell(key.clone(), error))?;
-    case.state.sent.push(note.key.to_owned());
+    case.state.sent.push(said.key.to_owned());
     let excess = case.state.sent.len().saturating_sub(MAX_SENT);
     case.state.sent.drain(..excess);
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))

@@ -102,8 +102,9 @@ pub async fn refreshed(
 async fn would(host: &Host, key: &StageKey, case: &mut Case, scene: &Scene) -> Result<(), VisitError> {
     let once = format!("{}:would-refresh", case.name());
     let text = "would have Kargo look at the Stage once more: the mode only observes";
-    let note = tell::Once { key: &once, reason: "WouldHave", loudness: Loudness::Normal, text };
-    tell::once(host, key, case, &scene.stage, &note).await
+    let (reason, loudness) = ("WouldHave", Loudness::Normal);
+    let said = tell::Said { key: &once, reason, loudness, text, channel: None };
+    tell::once(host, key, case, &scene.stage, &said).await
 }
 
 /// Pause before a refresh is sent once more that the Stage does not show.
@@ -218,7 +219,8 @@ async fn late(
     }
     let text = format!("still waiting: {}", waited.why);
     let once = format!("{}:waits:{}", case.name(), case.state.current.id);
-    let note = tell::Once { key: &once, reason: "RefloatMessage", loudness: Loudness::Warning, text: &text };
-    tell::once(host, key, case, &scene.stage, &note).await?;
+    let (reason, loudness) = ("RefloatMessage", Loudness::Warning);
+    let said = tell::Said { key: &once, reason, loudness, text: &text, channel: None };
+    tell::once(host, key, case, &scene.stage, &said).await?;
     Ok(Some(Next::After(LOOK_AGAIN)))
 }

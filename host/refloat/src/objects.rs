@@ -10,6 +10,7 @@ use kube::core::ObjectMeta;
 use policy_api::crd::{ClusterFailurePolicy, DecisionRecord, FailurePolicy, Incident, StageRecord};
 use policy_api::kargo::convert::{self, ConvertError, Reading};
 use policy_api::kargo::{self, ProjectConfig};
+use policy_core::incident::IncidentState;
 use policy_core::name::ProjectName;
 use policy_core::snapshot::{
     AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
@@ -31,7 +32,7 @@ pub(crate) struct Objects {
     /// AnalysisRuns.
     pub(crate) analysis_runs: Vec<AnalysisRunSnapshot>,
     /// Our Incidents.
-    pub(crate) incidents: Vec<Incident>,
+    pub(crate) incidents: Vec<IncidentState>,
     /// Our StageRecords.
     pub(crate) stage_records: Vec<StageRecord>,
     /// Our DecisionRecords.
@@ -51,8 +52,8 @@ impl Objects {
     /// Reads every document of `text`, called `name` in messages. The first object that cannot be read is an error.
     pub(crate) fn read(text: &str, name: &str) -> Result<Self, CannotRun> {
         let mut objects = Self::default();
-        for document in documents(text, name)? {
-            objects.add_each(&document, &mut |error| Err(unreadable(&error, name)))?;
+        for object in documents(text, name)?.into_iter().flat_map(flat) {
+            objects.add(&object).map_err(|error| unreadable(&error, name))?;
         }
         Ok(objects)
     }
@@ -62,7 +63,7 @@ impl Objects {
     pub(crate) fn add_files(&mut self, files: &[(String, String)]) -> Result<(), CannotRun> {
         let mut all = Vec::new();
         for (name, text) in files {
-            documents(text, name)?.into_iter().for_each(|document| flatten(document, &mut all));
+            all.extend(documents(text, name)?.into_iter().flat_map(flat));
         }
         // Policies first: they say which outputs of steps may be read.
         let is_policy = |value: &&Value| value.get("kind").is_some_and(|kind| kind == "FailurePolicy");
@@ -78,38 +79,15 @@ impl Objects {
         self.capture = named.collect();
     }
 
-    /// Adds one object, or the objects of a list.
+    /// Adds one object, which says its kind.
     pub(crate) fn add_value(&mut self, value: &Value) {
-        let mut left_out = Vec::new();
-        let all = self.add_each(value, &mut |error| {
-            left_out.push(CannotRun::from_error(&error, "").line);
-            Ok(())
-        });
-        // Nothing above ends it early.
-        drop(all);
-        self.left_out.append(&mut left_out);
-    }
-
-    /// `kubectl get` puts several objects into a `List`, and the API server into a `StageList` and the like, whose
-    /// items may lack their kind.
-    fn add_each(
-        &mut self,
-        value: &Value,
-        on_error: &mut impl FnMut(ConvertError) -> Result<(), CannotRun>,
-    ) -> Result<(), CannotRun> {
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-        let items = value.get("items").and_then(Value::as_array);
-        let Some((item_kind, items)) = kind.strip_suffix("List").zip(items) else {
-            return self.add(value, kind).or_else(on_error);
-        };
-        for item in items {
-            let own = item.get("kind").and_then(Value::as_str).unwrap_or(item_kind);
-            self.add(item, own).or_else(&mut *on_error)?;
+        if let Err(error) = self.add(value) {
+            self.left_out.push(CannotRun::from_error(&error, "").line);
         }
-        Ok(())
     }
 
-    fn add(&mut self, document: &Value, kind: &str) -> Result<(), ConvertError> {
+    fn add(&mut self, document: &Value) -> Result<(), ConvertError> {
+        let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default();
         match kind {
             "Promotion" => {
                 let promotion = decode(document, kind)?;
@@ -127,11 +105,10 @@ impl Objects {
             }
             "Incident" => {
                 let incident: Incident = decode(document, kind)?;
-                // Words of a newer version are found out here, where they cost only this one.
-                policy_api::convert::incident_state(&incident).map_err(|error| {
+                let state = policy_api::convert::incident_state(&incident).map_err(|error| {
                     ConvertError::UnknownWord { object: error.object, path: error.path, word: error.value }
                 })?;
-                self.incidents.push(incident);
+                self.incidents.push(state);
             }
             "StageRecord" => self.stage_records.push(decode(document, kind)?),
             "DecisionRecord" => self.decision_records.push(decode(document, kind)?),
@@ -140,6 +117,11 @@ impl Objects {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Promotions of a Stage.
+    pub(crate) fn promotions_of(&self, stage: &StageSnapshot) -> impl Iterator<Item = &PromotionSnapshot> {
+        self.promotions.iter().filter(move |one| one.stage == stage.name && one.project == stage.project)
     }
 
     /// The Project of that name, with nothing configured unless a ProjectConfig says otherwise.
@@ -153,19 +135,16 @@ impl Objects {
     }
 }
 
-/// The objects of a document, in their order: those of a list one by one, each with its kind.
-fn flatten(mut document: Value, all: &mut Vec<Value>) {
+/// The objects of a document, in their order, each with its kind: `kubectl get` puts several objects into a `List`, and
+/// the API server into a `StageList` and the like, whose items may lack theirs.
+fn flat(mut document: Value) -> Vec<Value> {
     let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let items = document.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-    let Some((item_kind, items)) = kind.strip_suffix("List").zip(items) else {
-        return all.push(document);
-    };
-    for mut item in items {
-        if let Some(fields) = item.as_object_mut() {
-            fields.entry("kind").or_insert_with(|| Value::from(item_kind));
-        }
-        all.push(item);
+    let Some((item_kind, mut items)) = kind.strip_suffix("List").zip(items) else { return vec![document] };
+    for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+        fields.entry("kind").or_insert_with(|| Value::from(item_kind));
     }
+    items
 }
 
 /// One object; items of a list do not say their kind, and messages should.
@@ -184,10 +163,11 @@ fn documents(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
     let documents: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
     documents.map_err(|error| {
         let problem = error.render().lines().next().unwrap_or_default().to_owned();
-        if problem.starts_with("budget breached") {
+        if matches!(error.without_snippet(), serde_saphyr::Error::Budget { .. }) {
             return CannotRun::new(
                 format!("`{name}` holds more than can be read at once: {problem}"),
-                "export one Stage (`kubectl get promotions -l kargo.akuity.io/stage=NAME`), or name the Project                  with `--project` instead of a file",
+                "export one Stage (`kubectl get promotions -l kargo.akuity.io/stage=NAME`), or name the Project with \
+                 `--project` instead of a file",
             );
         }
         CannotRun::new(format!("`{name}` is not YAML: {problem}"), "check indentation, quotes and tabs there")

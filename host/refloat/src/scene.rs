@@ -3,7 +3,7 @@
 //! In: objects, perhaps names of a Stage and a failure. Out: a [`Scene`], which makes the same context of it as the
 //! controller would, by the same functions. Nothing is looked up here, and nothing is decided.
 
-use policy_api::{convert, names, select, stage_record};
+use policy_api::{names, select, stage_record};
 use policy_controller::scene::delivery_of;
 use policy_core::assemble::{self, World};
 use policy_core::classify::catalogue::Catalogue;
@@ -69,8 +69,7 @@ impl<'a> Scene<'a> {
         wanted: &Wanted,
         now: Option<Timestamp>,
     ) -> Result<Self, CannotRun> {
-        let incidents = incidents(objects);
-        let found = Found { objects, incidents: &incidents };
+        let found = Found { objects };
         let stages: Vec<&StageSnapshot> =
             objects.stages.iter().filter(|stage| found.may_be(stage, wanted)).collect();
         let stage = match stages.as_slice() {
@@ -120,11 +119,7 @@ impl<'a> Scene<'a> {
 
     /// Deliveries to the Stage in the last 24 hours, as far as anything tells of them.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
-        let is_own = |promotion: &&policy_core::snapshot::PromotionSnapshot| {
-            promotion.stage == self.stage.name && promotion.project == self.stage.project
-        };
-        let own = self.objects.promotions.iter().filter(is_own);
-        let seen: Vec<Delivery> = own.filter_map(delivery_of).collect();
+        let seen: Vec<Delivery> = self.objects.promotions_of(self.stage).filter_map(delivery_of).collect();
         stage_memory::deliveries(&self.memory.deliveries, &seen, self.now)
     }
 
@@ -200,15 +195,9 @@ fn memory(objects: &Objects, stage: &StageSnapshot) -> StageMemory {
     record.map(stage_record::memory).unwrap_or_default()
 }
 
-/// Incidents that this version understands; the others are among what was left out.
-fn incidents(objects: &Objects) -> Vec<IncidentState> {
-    objects.incidents.iter().filter_map(|object| convert::incident_state(object).ok()).collect()
-}
-
 /// What failures there are.
 struct Found<'a> {
     objects: &'a Objects,
-    incidents: &'a [IncidentState],
 }
 
 impl Found<'_> {
@@ -225,8 +214,7 @@ impl Found<'_> {
     }
 
     fn has_promotion(&self, stage: &StageSnapshot, name: &str) -> bool {
-        let mut own = self.objects.promotions.iter();
-        own.any(|one| one.name.as_str() == name && one.stage == stage.name && one.project == stage.project)
+        self.objects.promotions_of(stage).any(|one| one.name.as_str() == name)
     }
 
     fn no_stage(&self, wanted: &Wanted) -> CannotRun {
@@ -265,16 +253,13 @@ impl Found<'_> {
     }
 
     fn detected(&self, stage: &StageSnapshot) -> Vec<Failure> {
-        let own = |one: &&policy_core::snapshot::PromotionSnapshot| {
-            one.stage == stage.name && one.project == stage.project
-        };
-        let promotions: Vec<_> = self.objects.promotions.iter().filter(own).cloned().collect();
+        let promotions: Vec<_> = self.objects.promotions_of(stage).cloned().collect();
         let verification = detect::verification(stage, &promotions);
         promotions.iter().filter_map(detect::promotion).chain(verification).collect()
     }
 
     fn own(&self, stage: &StageSnapshot) -> impl Iterator<Item = &IncidentState> {
-        self.incidents.iter().filter(move |incident| {
+        self.objects.incidents.iter().filter(move |incident| {
             incident.root.stage == stage.name && incident.root.project == stage.project
         })
     }

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policy_engine::{Compiler, Engine, Limits};
-use policy_source::Module;
 use simulator::{Scenario, Setup};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -93,14 +93,7 @@ fn read(file: &str) -> Outcome<Sheet> {
     if let Some(problem) = scenario.problems().first() {
         return Err(format!("`{file}` at `{}`: {}", problem.path, problem.message).into());
     }
-    let mut components = BTreeMap::new();
-    for (name, module) in &scenario.modules {
-        let component = match module.strip_prefix("example:") {
-            Some(example) => policy_source::example(example)?,
-            None => Module::parse(module).load()?,
-        };
-        components.insert(name.clone(), component.bytes);
-    }
+    let components = simulator::components(&scenario, Path::new(""))?;
     Ok(Sheet { scenario, components })
 }
 

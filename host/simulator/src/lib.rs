@@ -5,7 +5,7 @@
 //! passes, and a run is a function of scenario and seed.
 //!
 //! [`scenario`] is what a file may say, [`problem`] what of it makes no sense, [`stage_set`] makes objects of it,
-//! [`kargo`] and [`webhooks`] play Kargo, [`play`] lets time pass and people act on a [`ground`], [`timeline`] watches
+//! [`modules`] loads components, [`kargo`] and [`webhooks`] play Kargo, [`play`] lets time pass and people act on a [`ground`], [`timeline`] watches
 //! and tells, [`expect`] compares. The controller does not know that it is simulated: it gets a client, a clock and an
 //! engine, and runs guests in place. Nothing here reads a clock or draws a random number, and nothing here decides what
 //! Kargo or a policy decides.
@@ -15,6 +15,7 @@ pub mod disturb;
 pub mod expect;
 pub mod ground;
 pub mod kargo;
+pub mod modules;
 pub mod names;
 pub mod people;
 pub mod play;
@@ -26,6 +27,7 @@ pub mod timeline;
 pub mod webhooks;
 
 pub use expect::Difference;
+pub use modules::{ModuleError, components};
 pub use play::{PlayError, Played, Setup, play, play_on};
 pub use problem::Problem;
 pub use scenario::Scenario;

@@ -1,9 +1,9 @@
 //! Plays one scenario from its set-up to its end, in virtual time and in one order.
 //!
 //! In: a [`Setup`] and a [`Ground`]. Out: a [`Played`]. Everything runs on one thread under a clock that is paused: time
-//! passes only while everything waits, so that a decision takes none of it. What needs real time, such as compiling a component, happens
-//! on that thread while nothing else does. A seed above 0 disturbs the controller's requests: some are late, some are
-//! lost, some are carried out and their answer is lost.
+//! passes only while everything waits, so that a decision takes none of it. What needs real time, such as compiling a
+//! component, happens on that thread while nothing else does. A seed above 0 disturbs the controller's requests: some are
+//! late, some are lost, some are carried out and their answer is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,24 +26,15 @@ pub(crate) const CONTROLLER: &str = "system:serviceaccount:refloat-system:refloa
 const NAMESPACE: &str = "refloat-system";
 
 /// The replicas of one play.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Replicas {
     running: Vec<Replica>,
     cut_off: Vec<u32>,
     n_started: u32,
-    metrics: Vec<Counted>,
+    /// What each has counted.
+    metrics: Vec<Arc<Metrics>>,
 }
 
-/// What a replica has counted.
-struct Counted(Arc<Metrics>);
-
-impl std::fmt::Debug for Counted {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Counted")
-    }
-}
-
-#[derive(Debug)]
 struct Replica {
     number: u32,
     task: AbortHandle,
@@ -107,7 +98,7 @@ impl Replicas {
             });
             let stop = tokio_util::sync::CancellationToken::new();
             let metrics: Arc<Metrics> = Arc::default();
-            self.metrics.push(Counted(Arc::clone(&metrics)));
+            self.metrics.push(Arc::clone(&metrics));
             let task = tasks.spawn(async move {
                 let running = policy_controller::run_counting(client, engine, options, clock, stop, metrics);
                 if let Err(error) = running.await {
@@ -121,7 +112,7 @@ impl Replicas {
 
     /// What `/metrics` of each would say, one after the other.
     pub(crate) fn metrics(&self) -> String {
-        self.metrics.iter().map(|counted| counted.0.text()).collect()
+        self.metrics.iter().map(|metrics| metrics.text()).collect()
     }
 
     /// All die without a word.

@@ -26,7 +26,7 @@ use super::runs::end_runs;
 use crate::apiserver::{ADMIN, REFLOAT};
 use crate::audit::Mark;
 use crate::kargo::make_project;
-use crate::real_ground::{acting_as, look_at, rights_are_in_force};
+use crate::real_ground::{acting_as, look_at, rights_are_in_force, webhooks_are_down};
 use crate::until;
 
 /// What a scenario creates before anything else, so that Kargo can be asked for the names of Freight.
@@ -215,15 +215,9 @@ impl Ground for LiveGround {
     }
 
     fn trouble(&mut self, trouble: Trouble) -> Result<(), GroundError> {
-        match trouble {
-            Trouble::Webhooks { down: true } => self.stage.kargo.webhooks_down(),
-            Trouble::Webhooks { down: false } => self.stage.kargo.webhooks_up()?,
-            Trouble::Requests { .. }
-            | Trouble::NextCreate { .. }
-            | Trouble::CutOff { .. }
-            | Trouble::LastWords { .. } => {
-                return Err(format!("a real API server does not do that to requests: {trouble:?}").into());
-            }
+        match webhooks_are_down(&trouble)? {
+            true => self.stage.kargo.webhooks_down(),
+            false => self.stage.kargo.webhooks_up()?,
         }
         Ok(())
     }

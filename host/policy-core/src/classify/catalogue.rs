@@ -10,7 +10,7 @@ mod quoted;
 mod status;
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 use sha2::{Digest as _, Sha256};
@@ -93,11 +93,11 @@ pub(super) struct Found {
     pub(super) effect: Effect,
 }
 
-/// All rows, in order.
+/// All rows, in order. A copy shares them: what their patterns remember of matching is dear to make.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
-    rows: Vec<Row>,
-    nested: Vec<Row>,
+    rows: Vec<Arc<Row>>,
+    nested: Vec<Arc<Row>>,
     /// SHA-256 over the files that were added, each with what it was added to, in hexadecimal digits.
     added: Option<String>,
 }
@@ -118,8 +118,8 @@ impl Catalogue {
         let mut all = Self::default();
         for (_, text) in BUILT_IN {
             let (rows, nested) = document::read(text)?;
-            all.rows.extend(rows);
-            all.nested.extend(nested);
+            all.rows.extend(rows.into_iter().map(Arc::new));
+            all.nested.extend(nested.into_iter().map(Arc::new));
         }
         Ok(all)
     }
@@ -129,7 +129,7 @@ impl Catalogue {
     /// # Errors
     /// What is wrong with the file, with its line; an id that exists already counts as wrong.
     pub fn with(&self, text: &str) -> Result<Self, BadRules> {
-        let (mut rows, mut nested) = document::read(text)?;
+        let (rows, nested) = document::read(text)?;
         let mut ids: BTreeSet<&str> = self.ids().collect();
         for row in rows.iter().chain(&nested) {
             if !ids.insert(&row.id) {
@@ -137,8 +137,10 @@ impl Catalogue {
                 return Err(BadRules { line: row.line, problem });
             }
         }
-        rows.extend(self.rows.iter().cloned());
-        nested.extend(self.nested.iter().cloned());
+        let before_own = |rows: Vec<Row>, own: &[Arc<Row>]| -> Vec<Arc<Row>> {
+            rows.into_iter().map(Arc::new).chain(own.iter().cloned()).collect()
+        };
+        let (rows, nested) = (before_own(rows, &self.rows), before_own(nested, &self.nested));
         let before = self.added.as_deref().unwrap_or_default();
         let added = hex::encode(Sha256::digest(format!("{before}\n{text}")));
         Ok(Self { rows, nested, added: Some(added) })
@@ -158,7 +160,7 @@ impl Catalogue {
 
     /// All rows, those on Kargo's own words first.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().chain(&self.nested)
+        self.rows.iter().chain(&self.nested).map(Arc::as_ref)
     }
 
     /// Ids of all rows.
@@ -173,7 +175,7 @@ impl Catalogue {
     pub(super) fn find(&self, step_kind: Option<&str>, message: &Unwrapped<'_>) -> Option<Found> {
         let status = status::find(message.text);
         let asked = Asked { step_kind, text: message.text, attempts: message.attempts, status };
-        let row = self.rows.iter().find(|row| row.matches(&asked));
+        let row = self.rows.iter().map(Arc::as_ref).find(|row| row.matches(&asked));
         let found = |rule: String, verdict, row: &Row| Found { rule, verdict, effect: row.effect };
         let here = match row {
             Some(row) => match row.answered {
@@ -197,7 +199,7 @@ impl Catalogue {
     fn nested_row(&self, step_kind: Option<&str>, text: &str, attempts: Option<u32>) -> Option<&Row> {
         let text = &quoted::words(text);
         let asked = Asked { step_kind, text, attempts, status: status::find(text) };
-        self.nested.iter().find(|row| row.matches(&asked))
+        self.nested.iter().map(Arc::as_ref).find(|row| row.matches(&asked))
     }
 
     /// What a text means that somebody else than a step passed on, by the nested rows alone.

@@ -1,7 +1,8 @@
 //! What a failure means that is no text of a step: something goes on for too long, was lost, or was tolerated.
 //!
-//! In: the catalogue, the trigger, the Stage, the Promotion. Out: a [`Classification`], rules N1 to N8; `None` for triggers that are read
-//! from what Kargo wrote. Who is to blame is said only where it is certain: time alone proves nothing about Freight.
+//! In: the catalogue, the trigger, the Stage, the Promotion. Out: a [`Classification`], rules N1 to N8; `None` for
+//! triggers that are read from what Kargo wrote. Who is to blame is said only where it is certain: time alone proves
+//! nothing about Freight.
 
 use crate::detect;
 use crate::failure::{Class, Classification, Effect, FaultDomain, Retryability, Trigger};

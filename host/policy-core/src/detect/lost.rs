@@ -32,12 +32,12 @@ pub(super) fn not_recorded(sight: &Sight<'_>) -> Option<Condition> {
     };
     match &stage.last_promotion {
         Some(last) if last.name == deployed.name => None,
-        // One that waits does so, too, as soon as its turn comes.
-        Some(last) if last.name > deployed.name && queue.is_empty() => {
+        Some(last) if last.name > deployed.name => {
             let because = format!("it has recorded Promotion `{}` of a later name already", last.name);
-            passed_over(sight, deployed, last).then(|| condition(finished.plus(LAG_SECONDS), &because))
+            // One that waits repairs it, too, as soon as its turn comes.
+            let is_lost = queue.is_empty() && passed_over(sight, deployed, last);
+            is_lost.then(|| condition(finished.plus(LAG_SECONDS), &because))
         }
-        Some(last) if last.name > deployed.name => None,
         last if last.is_some() || stage.current_promotion.as_ref() == Some(&deployed.name) => {
             let because = "Kargo's controller for this Stage does not go on";
             let at = finished.plus(sight.deadlines.promotion_not_recorded);

@@ -11,7 +11,6 @@ use kargo_model::Outcome;
 use policy_core::classify::catalogue::Catalogue;
 use policy_core::time::format_duration;
 use policy_engine::Engine;
-use policy_source::Module;
 use serde_json::Value;
 use simulator::{Played, Scenario, Setup};
 
@@ -124,20 +123,10 @@ pub(super) fn components(
     folder: &Path,
     name: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>, CannotRun> {
-    let mut components = BTreeMap::new();
-    for (module, source) in &scenario.modules {
-        let loaded = match source.strip_prefix("example:") {
-            Some(example) => policy_source::example(example),
-            None => match Module::parse(source) {
-                Module::File(path) => Module::File(folder.join(path)).load(),
-                builtin => builtin.load(),
-            },
-        };
-        let place = format!("{name}` at `modules.{module}");
-        let component = loaded.map_err(|error| CannotRun::from_error(&error, "").in_file(&place))?;
-        components.insert(module.clone(), component.bytes);
-    }
-    Ok(components)
+    simulator::components(scenario, folder).map_err(|error| {
+        let place = format!("{name}` at `modules.{}", error.module);
+        CannotRun::from_error(&error.source, "").in_file(&place)
+    })
 }
 
 /// Plays a scenario.
