@@ -14,7 +14,7 @@ use policy_core::detect::{self, Run, Sight};
 use policy_core::incident::IncidentState;
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
-use policy_core::snapshot::{AnalysisRunSnapshot, FreightSnapshot, PromotionSnapshot, StageSnapshot};
+use policy_core::snapshot::{AnalysisRunSnapshot, ProjectFreight, PromotionSnapshot, StageSnapshot};
 use policy_core::stage_memory::StageMemory;
 use policy_core::time::Timestamp;
 use policy_tests::captured;
@@ -161,7 +161,7 @@ fn is_named(object: &Value, error: &convert::ConvertError) -> TestCaseResult {
 struct Scene {
     stages: Vec<StageSnapshot>,
     promotions: Vec<PromotionSnapshot>,
-    freight: Vec<FreightSnapshot>,
+    freight: ProjectFreight,
     runs: Vec<AnalysisRunSnapshot>,
 }
 
@@ -172,7 +172,7 @@ impl Scene {
                 self.promotions.push(convert::promotion(&kargo::from_value(object)?, &Reading::default())?);
             }
             "Stage" => self.stages.push(convert::stage(&kargo::from_value(object)?)?),
-            "Freight" => self.freight.push(convert::freight(&kargo::from_value(object)?)?),
+            "Freight" => self.freight.insert(convert::freight(&kargo::from_value(object)?)?),
             "AnalysisRun" => self.runs.push(convert::analysis_run(&kargo::from_value(object)?)?),
             _ => {}
         }

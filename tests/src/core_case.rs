@@ -16,7 +16,7 @@ use policy_core::failure::{Failure, Trigger};
 use policy_core::hints::Places;
 use policy_core::incident::Delivery;
 use policy_core::name::FreightName;
-use policy_core::snapshot::{AnalysisRunSnapshot, FreightSnapshot, PromotionSnapshot, StageSnapshot};
+use policy_core::snapshot::{AnalysisRunSnapshot, ProjectFreight, PromotionSnapshot, StageSnapshot};
 use policy_core::stage_memory::StageMemory;
 use policy_core::time::Timestamp;
 use policy_core::{classify, detect, hints, redact, settings, settle, target};
@@ -319,12 +319,10 @@ fn promotions(case: &Value) -> anyhow::Result<Vec<PromotionSnapshot>> {
     found.iter().map(promotion_snapshot).collect()
 }
 
-fn freight(case: &Value) -> anyhow::Result<Vec<FreightSnapshot>> {
+fn freight(case: &Value) -> anyhow::Result<ProjectFreight> {
     let found = objects(case, "freight")?;
-    found
-        .iter()
-        .map(|freight| Ok(convert::freight(&kargo::from_value(&with_identity(freight, "Freight"))?)?))
-        .collect()
+    let read = |freight| Ok(convert::freight(&kargo::from_value(&with_identity(freight, "Freight"))?)?);
+    Ok(found.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?.into())
 }
 
 fn promotion_snapshot(promotion: &Value) -> anyhow::Result<PromotionSnapshot> {

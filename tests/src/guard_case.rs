@@ -18,7 +18,7 @@ use policy_core::incident::{Closed, Delivery, IncidentState};
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
 };
 use policy_core::time::Timestamp;
 use policy_core::{explain, plan};
@@ -44,7 +44,7 @@ pub struct Situation {
     /// Promotions.
     pub promotions: Vec<PromotionSnapshot>,
     /// Freight.
-    pub freight: Vec<FreightSnapshot>,
+    pub freight: ProjectFreight,
     /// Stages next to it.
     #[serde(default)]
     pub neighbours: Vec<StageSnapshot>,

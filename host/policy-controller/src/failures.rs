@@ -58,9 +58,7 @@ fn in_stores(host: &Host, key: &StageKey, ruling: &Ruling) -> Option<(Found, Vec
     });
     let stage = stage?;
     let memory = stage_records::remembered(host, key, &stage);
-    // Freight says only what auto-promotion would take, and there is much of it.
-    let is_automatic = target::auto_promotion(&project, &stage);
-    let freight = if is_automatic { host.stores.freight(&key.project) } else { Vec::new() };
+    let freight = host.stores.freight(&key.project);
     let found = detect::look(&Sight {
         now: host.clock.now(),
         deadlines: &ruling.rules.deadlines,

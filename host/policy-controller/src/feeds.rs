@@ -65,7 +65,7 @@ impl Feeds {
         self.spawn_kargo(tasks, Kind::ProjectConfig, Self::configs);
         self.spawn_kargo(tasks, Kind::Stage, Self::stages);
         self.spawn_kargo(tasks, Kind::Promotion, Self::promotions);
-        self.spawn_kargo(tasks, Kind::Freight, Self::freight);
+        self.spawn(tasks, Kind::Freight, watcher::Config::default(), |feeds, change| feeds.freight(change));
     }
 
     /// A kind of Kargo's, whose objects anybody in a Project may have written: one that cannot be decoded must not make
@@ -160,7 +160,7 @@ impl Feeds {
             let metadata =
                 kube::core::ObjectMeta { name: config.metadata.namespace.clone(), ..Default::default() };
             let project = read_or_log(convert::project(&metadata, Some(config)))?;
-            self.scope.covers(&project.name).then_some((project.name, project.promotion_policies))
+            self.scope.covers(&project.name).then_some((project.name, project.promotion_policies?))
         };
         self.stores.with(|known| match change {
             Change::All(list) => known.promotion_policies = list.iter().filter_map(read).collect(),
@@ -228,24 +228,26 @@ impl Feeds {
         self.wake(woken);
     }
 
-    fn freight(&self, change: Change<kargo::Freight>) {
-        let read = |freight: &kargo::Freight| {
-            let project = ProjectName::new(freight.namespace()?);
-            let snapshot = read_or_log(convert::freight(freight))?;
-            self.scope.covers(&project).then_some((project, snapshot))
+    /// Freight that cannot be read is there all the same.
+    fn freight(&self, change: Change<kargo::Perhaps<kargo::Freight>>) {
+        let add = |known: &mut Known, freight: kargo::Perhaps<kargo::Freight>| {
+            let project = ProjectName::new(freight.namespace().unwrap_or_default());
+            if self.scope.covers(&project) {
+                let name = freight.name_any();
+                let all = known.freight.entry(project).or_default();
+                let read = freight.object().map_err(|error| *error);
+                match read_or_log(read.and_then(|freight| convert::freight(&freight))) {
+                    Some(snapshot) => all.insert(snapshot),
+                    None => all.insert_unreadable(name.as_str().into()),
+                }
+            }
         };
         self.stores.with(|known| match change {
             Change::All(list) => {
                 known.freight = BTreeMap::new();
-                for (project, snapshot) in list.iter().filter_map(read) {
-                    known.freight.entry(project).or_default().insert(snapshot.name.clone(), snapshot);
-                }
+                list.into_iter().for_each(|freight| add(known, freight));
             }
-            Change::Applied(freight) => {
-                if let Some((project, snapshot)) = read(&freight) {
-                    known.freight.entry(project).or_default().insert(snapshot.name.clone(), snapshot);
-                }
-            }
+            Change::Applied(freight) => add(known, freight),
             Change::Deleted(freight) => {
                 let project = ProjectName::new(freight.namespace().unwrap_or_default());
                 if let Some(all) = known.freight.get_mut(&project) {

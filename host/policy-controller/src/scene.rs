@@ -10,7 +10,7 @@ use policy_core::detect;
 use policy_core::incident::{Delivery, IncidentState};
 use policy_core::name::VerificationId;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
     VerificationSnapshot,
 };
 use policy_core::stage_memory::{self, StageMemory};
@@ -33,7 +33,7 @@ pub struct Scene {
     /// Its Promotions, in the order of their names.
     pub promotions: Vec<PromotionSnapshot>,
     /// Freight of the Project.
-    pub freight: Vec<FreightSnapshot>,
+    pub freight: ProjectFreight,
     /// What is remembered of the Stage.
     pub memory: StageMemory,
     /// When it began to be read: nothing in it is older.

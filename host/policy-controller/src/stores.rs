@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use policy_api::crd::{
     ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
 };
-use policy_core::name::{FreightName, ProjectName, PromotionName};
+use policy_core::name::{ProjectName, PromotionName};
 use policy_core::snapshot::{
-    FreightSnapshot, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,
+    ProjectFreight, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,
 };
 use tokio::sync::watch;
 
@@ -73,7 +73,7 @@ pub struct Known {
     /// Promotions of each Stage.
     pub promotions: BTreeMap<StageKey, BTreeMap<PromotionName, PromotionSnapshot>>,
     /// Freight of each Project.
-    pub freight: BTreeMap<ProjectName, BTreeMap<FreightName, FreightSnapshot>>,
+    pub freight: BTreeMap<ProjectName, ProjectFreight>,
     /// Incidents of each Stage, by name.
     pub incidents: BTreeMap<StageKey, BTreeMap<String, Arc<Incident>>>,
     /// StageRecords of each Project, by name.
@@ -123,16 +123,15 @@ impl Stores {
     pub fn project(&self, name: &ProjectName) -> Option<ProjectSnapshot> {
         self.with(|known| {
             let mut project = known.projects.get(name)?.clone();
-            project.promotion_policies = known.promotion_policies.get(name).cloned().unwrap_or_default();
+            project.promotion_policies =
+                Some(known.promotion_policies.get(name).cloned().unwrap_or_default());
             Some(project)
         })
     }
 
     /// All Freight of a Project.
-    pub fn freight(&self, project: &ProjectName) -> Vec<FreightSnapshot> {
-        self.with(|known| {
-            known.freight.get(project).into_iter().flat_map(|all| all.values().cloned()).collect()
-        })
+    pub fn freight(&self, project: &ProjectName) -> ProjectFreight {
+        self.with(|known| known.freight.get(project).cloned()).unwrap_or_default()
     }
 
     /// Stages of a Project.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::detect::first_failed_step;
 use crate::failure::StepHint;
 use crate::redact;
-use crate::snapshot::{FreightSnapshot, PromotionSnapshot, StageSnapshot, StepSnapshot};
+use crate::snapshot::{ProjectFreight, PromotionSnapshot, StageSnapshot, StepSnapshot};
 
 pub use envelope::unquote;
 pub(crate) use fields::{effect, fault};
@@ -67,11 +67,11 @@ impl<'a> Places<'a> {
     pub fn among(
         promotion: &'a PromotionSnapshot,
         stages: &'a [StageSnapshot],
-        freight: &'a [FreightSnapshot],
+        freight: &'a ProjectFreight,
         trusted: &'a [String],
     ) -> Self {
         let stage = stages.iter().find(|stage| stage.name == promotion.stage);
-        let piece = freight.iter().find(|piece| piece.name == promotion.freight);
+        let piece = freight.get(&promotion.freight);
         Self {
             promotion,
             freight: piece.and_then(|piece| piece.failure_hint.as_deref()),

@@ -5,16 +5,18 @@
 //! Never decide on `currentStep`, the `Verified` condition, `finishTime` of a verification or transition times of
 //! conditions: none of them is kept here on purpose.
 
+mod freight;
 mod project;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::{ActorKind, Artifact, Health};
+use crate::context::{ActorKind, Health};
 use crate::name::{FreightName, Origin, ProjectName, PromotionName, StageName, Uid, VerificationId};
 use crate::time::Timestamp;
 
+pub use freight::{FreightSnapshot, ProjectFreight};
 pub use project::{ProjectSnapshot, PromotionPolicy, StageSelector};
 
 /// Phase of a Promotion.
@@ -411,35 +413,6 @@ pub struct HoldSnapshot {
     /// When it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-}
-
-/// A piece of Freight.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct FreightSnapshot {
-    /// Its name.
-    pub name: FreightName,
-    /// Its alias.
-    pub alias: Option<String>,
-    /// Its origin.
-    pub origin: Origin,
-    /// `discoveredAt`, else creation.
-    pub discovered: Option<Timestamp>,
-    /// Its artifacts.
-    #[serde(default)]
-    pub artifacts: Vec<Artifact>,
-    /// `status.verifiedIn`: Stage to longest soak in seconds. Marks failed Freight too in Stages with several origins.
-    #[serde(default)]
-    pub verified_in: BTreeMap<StageName, u32>,
-    /// `status.currentlyIn`: Stage to since when.
-    #[serde(default)]
-    pub currently_in: BTreeMap<StageName, Option<Timestamp>>,
-    /// `status.approvedFor`.
-    #[serde(default)]
-    pub approved_for: Vec<StageName>,
-    /// `status.metadata["failure-hint"]` as JSON, see [`crate::hints`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_hint: Option<String>,
 }
 
 /// An AnalysisRun.

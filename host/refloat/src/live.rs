@@ -71,6 +71,7 @@ impl Cluster {
         let ours = format!("{}={}", policy_api::names::STAGE, policy_api::names::label_value(stage));
         // Policies first: they say which outputs may be read.
         self.optional(OURS, "FailurePolicy", "failurepolicies", "", objects).await;
+        self.cluster_wide(objects).await;
         objects.capture_as_policies_say();
         for (kind, plural, selector) in [
             ("Stage", "stages", ""),
@@ -86,7 +87,8 @@ impl Cluster {
             })?;
             list.iter().for_each(|object| objects.add_value(object));
         }
-        self.optional(KARGO, "ProjectConfig", "projectconfigs", "", objects).await;
+        objects.has_all_freight = true;
+        objects.has_all_configs = self.optional(KARGO, "ProjectConfig", "projectconfigs", "", objects).await;
         self.optional("argoproj.io", "AnalysisRun", "analysisruns", &of_stage, objects).await;
         self.optional(OURS, "Incident", "incidents", &ours, objects).await;
         self.optional(OURS, "StageRecord", "stagerecords", &ours, objects).await;
@@ -94,16 +96,33 @@ impl Cluster {
         Ok(())
     }
 
-    async fn optional(&self, group: &str, kind: &str, plural: &str, selector: &str, objects: &mut Objects) {
-        match self.list(group, kind, plural, selector).await {
-            Ok(list) => list.iter().for_each(|object| objects.add_value(object)),
-            // Not installed.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => {
-                let reason = CannotRun::from_error(&error, "").line;
-                objects.left_out.push(format!("{plural} of Project `{}`: {reason}", self.project));
-            }
-        }
+    /// Whether all of a kind is known now: it was given, or it is not installed.
+    async fn optional(
+        &self,
+        group: &str,
+        kind: &str,
+        plural: &str,
+        selector: &str,
+        objects: &mut Objects,
+    ) -> bool {
+        let what = format!("{plural} of Project `{}`", self.project);
+        add(&what, self.list(group, kind, plural, selector).await, objects)
+    }
+
+    /// What the platform says, and the labels of the Project, by which it says it.
+    async fn cluster_wide(&self, objects: &mut Objects) {
+        let kind = GroupVersionKind::gvk(OURS, "v1alpha1", "ClusterFailurePolicy");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "clusterfailurepolicies");
+        let policies: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let listed = policies.list(&ListParams::default()).await;
+        let listed = listed.and_then(|list| values(&list.items, "ClusterFailurePolicy"));
+        add("clusterfailurepolicies", listed, objects);
+        let kind = GroupVersionKind::gvk("", "v1", "Namespace");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "namespaces");
+        let namespaces: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let namespace = namespaces.get(&self.project).await;
+        let namespace = namespace.and_then(|namespace| values(&[namespace], "Namespace"));
+        add(&format!("namespace `{}`", self.project), namespace, objects);
     }
 
     async fn list(
@@ -118,20 +137,40 @@ impl Cluster {
             params = params.labels(selector);
         }
         let list = self.api(group, kind, plural).list(&params).await?;
-        let to_value = |object: &DynamicObject| {
-            let mut value = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
-            // Items of a list do not say their kind.
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("kind".to_owned(), Value::from(kind));
-            }
-            Ok(value)
-        };
-        list.items.iter().map(to_value).collect()
+        values(&list.items, kind)
     }
 
     fn api(&self, group: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk(group, "v1alpha1", kind);
         let resource = ApiResource::from_gvk_with_plural(&kind, plural);
         Api::namespaced_with(self.client.clone(), &self.project, &resource)
+    }
+}
+
+/// Items of a list do not say their kind.
+fn values(items: &[DynamicObject], kind: &str) -> Result<Vec<Value>, kube::Error> {
+    let to_value = |object: &DynamicObject| {
+        let mut value = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("kind".to_owned(), Value::from(kind));
+        }
+        Ok(value)
+    };
+    items.iter().map(to_value).collect()
+}
+
+/// Adds what was given, or names what was not; whether all of it is known now.
+fn add(what: &str, given: Result<Vec<Value>, kube::Error>, objects: &mut Objects) -> bool {
+    match given {
+        Ok(list) => {
+            list.iter().for_each(|object| objects.add_value(object));
+            true
+        }
+        // Not installed.
+        Err(kube::Error::Api(status)) if status.code == 404 => true,
+        Err(error) => {
+            objects.left_out.push(format!("{what}: {}", CannotRun::from_error(&error, "").line));
+            false
+        }
     }
 }

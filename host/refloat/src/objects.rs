@@ -11,9 +11,9 @@ use policy_api::crd::{ClusterFailurePolicy, DecisionRecord, FailurePolicy, Incid
 use policy_api::kargo::convert::{self, ConvertError, Reading};
 use policy_api::kargo::{self, ProjectConfig};
 use policy_core::incident::IncidentState;
-use policy_core::name::ProjectName;
+use policy_core::name::{FreightName, ProjectName};
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, FreightSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -27,8 +27,6 @@ pub(crate) struct Objects {
     pub(crate) promotions: Vec<PromotionSnapshot>,
     /// Stages.
     pub(crate) stages: Vec<StageSnapshot>,
-    /// Freight.
-    pub(crate) freight: Vec<FreightSnapshot>,
     /// AnalysisRuns.
     pub(crate) analysis_runs: Vec<AnalysisRunSnapshot>,
     /// Our Incidents.
@@ -43,6 +41,12 @@ pub(crate) struct Objects {
     pub(crate) platform: Vec<ClusterFailurePolicy>,
     /// What could not be read, a line each.
     pub(crate) left_out: Vec<String>,
+    /// Whether the Freight that is here is all there is: a cluster gave it.
+    pub(crate) has_all_freight: bool,
+    /// Whether a ProjectConfig that is not here does not exist.
+    pub(crate) has_all_configs: bool,
+    freight: BTreeMap<ProjectName, Vec<FreightSnapshot>>,
+    unreadable_freight: BTreeMap<ProjectName, Vec<FreightName>>,
     configs: Vec<ProjectConfig>,
     namespaces: BTreeMap<String, ObjectMeta>,
     capture: Vec<String>,
@@ -95,7 +99,7 @@ impl Objects {
                 self.promotions.push(convert::promotion(&promotion, &reading)?);
             }
             "Stage" => self.stages.push(convert::stage(&decode(document, kind)?)?),
-            "Freight" => self.freight.push(convert::freight(&decode(document, kind)?)?),
+            "Freight" => self.add_freight(document)?,
             "AnalysisRun" => self.analysis_runs.push(convert::analysis_run(&decode(document, kind)?)?),
             "ProjectConfig" => self.configs.push(decode(document, kind)?),
             "Namespace" => {
@@ -119,19 +123,45 @@ impl Objects {
         Ok(())
     }
 
+    /// Freight that cannot be read is there all the same.
+    fn add_freight(&mut self, document: &Value) -> Result<(), ConvertError> {
+        let text = |key: &str| document.get("metadata")?.get(key)?.as_str();
+        let project = ProjectName::from(text("namespace").unwrap_or_default());
+        let read = decode(document, "Freight").and_then(|freight| convert::freight(&freight));
+        if let (Err(_), Some(name)) = (&read, text("name")) {
+            self.unreadable_freight.entry(project.clone()).or_default().push(name.into());
+        }
+        self.freight.entry(project).or_default().push(read?);
+        Ok(())
+    }
+
+    /// Freight of a Project. Who exports some exports all of it; who exports none tells nothing about it.
+    pub(crate) fn freight(&self, project: &ProjectName) -> ProjectFreight {
+        let pieces = self.freight.get(project).cloned().unwrap_or_default();
+        let unreadable = self.unreadable_freight.get(project).into_iter().flatten();
+        let is_whole = self.has_all_freight || !pieces.is_empty();
+        let mut freight = if is_whole { ProjectFreight::whole(pieces) } else { ProjectFreight::part(pieces) };
+        unreadable.for_each(|name| freight.insert_unreadable(name.clone()));
+        freight
+    }
+
     /// Promotions of a Stage.
     pub(crate) fn promotions_of(&self, stage: &StageSnapshot) -> impl Iterator<Item = &PromotionSnapshot> {
         self.promotions.iter().filter(move |one| one.stage == stage.name && one.project == stage.project)
     }
 
-    /// The Project of that name, with nothing configured unless a ProjectConfig says otherwise.
+    /// The Project of that name. What its ProjectConfig says is not known when an export has none.
     pub(crate) fn project(&self, name: &ProjectName) -> ProjectSnapshot {
         let usual = ObjectMeta { name: Some(name.to_string()), ..ObjectMeta::default() };
         let namespace = self.namespaces.get(name.as_str()).unwrap_or(&usual);
         let is_own = |config: &&ProjectConfig| config.metadata.name.as_deref() == Some(name.as_str());
-        let project = convert::project(namespace, self.configs.iter().find(is_own));
+        let config = self.configs.iter().find(is_own);
         // Only a namespace without a name is refused, and this one has one.
-        project.unwrap_or_else(|_| ProjectSnapshot { name: name.clone(), ..ProjectSnapshot::default() })
+        let mut project = convert::project(namespace, config).unwrap_or_default();
+        if config.is_none() && !self.has_all_configs {
+            project.promotion_policies = None;
+        }
+        project
     }
 }
 

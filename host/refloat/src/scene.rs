@@ -141,7 +141,7 @@ impl<'a> Scene<'a> {
             project: &self.project,
             stage: self.stage,
             promotions: &promotions,
-            freight: &self.objects.freight,
+            freight: &self.objects.freight(&self.stage.project),
             neighbours: &neighbours,
             // Incidents of other Stages and Projects are not here.
             fleet: None,

@@ -41,10 +41,6 @@ pub(crate) fn gather(
     for line in &gathered.objects.left_out {
         printer.talk(&format!("warning: left out: {line}"));
     }
-    if gathered.objects.freight.is_empty() {
-        printer.talk("warning: there is no Freight, so that all of it counts as gone");
-        printer.talk("help: `kubectl get freights -n PROJECT -o yaml` exports it");
-    }
     Ok(gathered)
 }
 

@@ -16,7 +16,7 @@ use policy_core::incident::IncidentState;
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
 };
 use policy_core::stage_memory::StageMemory;
 use policy_core::time::Timestamp;
@@ -36,7 +36,7 @@ struct Scene {
     config: Option<ProjectConfig>,
     stages: Vec<StageSnapshot>,
     promotions: Vec<PromotionSnapshot>,
-    freight: Vec<FreightSnapshot>,
+    freight: ProjectFreight,
     runs: Vec<AnalysisRunSnapshot>,
 }
 
@@ -142,7 +142,7 @@ impl Scene {
         match object.get("kind").and_then(Value::as_str).unwrap_or_default() {
             "Promotion" => self.promotions.push(convert::promotion(&kargo::from_value(object)?, &reading)?),
             "Stage" => self.stages.push(convert::stage(&kargo::from_value(object)?)?),
-            "Freight" => self.freight.push(convert::freight(&kargo::from_value(object)?)?),
+            "Freight" => self.freight.insert(convert::freight(&kargo::from_value(object)?)?),
             "AnalysisRun" => self.runs.push(convert::analysis_run(&kargo::from_value(object)?)?),
             "ProjectConfig" => self.config = Some(kargo::from_value(object)?),
             _ => {}

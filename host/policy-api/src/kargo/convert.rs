@@ -191,7 +191,7 @@ fn metric(result: &MetricResult) -> MetricFacts {
     }
 }
 
-/// Converts a Project: its namespace's metadata, and its ProjectConfig if there is one.
+/// Converts a Project: its namespace's metadata, and its ProjectConfig; `None` when it has none.
 ///
 /// # Errors
 /// When the namespace has no name.
@@ -207,7 +207,7 @@ pub fn project(
         name: ProjectName::new(name),
         ignored: is_ignored(namespace),
         labels,
-        promotion_policies: policies.iter().map(promotion_policy).collect(),
+        promotion_policies: Some(policies.iter().map(promotion_policy).collect()),
     })
 }
 

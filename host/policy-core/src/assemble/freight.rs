@@ -25,9 +25,9 @@ pub(super) fn facts(world: &World<'_>, targets: Vec<RollbackTarget>) -> FreightF
 
 /// The piece that failed: gone Freight is named only when its origin is known.
 fn known(failing: &FreightName, targets: &[RollbackTarget], world: &World<'_>) -> Option<FreightPiece> {
-    let Some(snapshot) = find(failing, world) else {
+    let Some(snapshot) = world.freight.get(failing) else {
         let origin = world.promotion().and_then(|promotion| promotion.origin.clone());
-        return origin.map(|origin| gone(&origin, failing));
+        return origin.map(|origin| unread(&origin, failing, world));
     };
     let mut piece = piece(snapshot, world);
     piece.extra.extend(newer(snapshot, world));
@@ -37,14 +37,12 @@ fn known(failing: &FreightName, targets: &[RollbackTarget], world: &World<'_>) -
     Some(piece)
 }
 
-fn find<'a>(name: &FreightName, world: &World<'a>) -> Option<&'a FreightSnapshot> {
-    world.freight.iter().find(|snapshot| snapshot.name == *name)
-}
-
 /// How much Freight of the same origin was discovered after this one, in the order by which Kargo chooses.
 fn newer(snapshot: &FreightSnapshot, world: &World<'_>) -> [(String, String); 2] {
-    let age = |piece: &FreightSnapshot| (piece.discovered, piece.name.clone());
-    let is_newer = |piece: &&FreightSnapshot| piece.origin == snapshot.origin && age(piece) > age(snapshot);
+    let is_newer = |piece: &&FreightSnapshot| {
+        let is_later = (piece.discovered, &piece.name) > (snapshot.discovered, &snapshot.name);
+        is_later && piece.origin == snapshot.origin
+    };
     let newer: Vec<&FreightSnapshot> = world.freight.iter().filter(is_newer).collect();
     let available = newer.iter().filter(|piece| target::is_available(world.stage, piece, world.now)).count();
     [fact("newer", &newer.len().to_string()), fact("newer-available", &available.to_string())]
@@ -53,7 +51,7 @@ fn newer(snapshot: &FreightSnapshot, world: &World<'_>) -> [(String, String); 2]
 /// What is different from the last good Freight; only its name when that is gone, because its artifacts are not known.
 fn compared(failing: &FreightSnapshot, good: &str, world: &World<'_>) -> Vec<(String, String)> {
     let mut extra = vec![fact("compared-with", good)];
-    let good = world.freight.iter().find(|snapshot| snapshot.name.as_str() == good);
+    let good = world.freight.get(&FreightName::from(good));
     if let Some(good) = good.filter(|good| !(good.artifacts.is_empty() && failing.artifacts.is_empty())) {
         let difference = difference::between(&good.artifacts, &failing.artifacts);
         extra.push(fact("bump", difference.bump.map_or("unknown", difference::Bump::text)));
@@ -67,18 +65,27 @@ fn pieces<'a>(
     world: &World<'_>,
 ) -> Vec<FreightPiece> {
     items
-        .map(|(origin, name)| find(name, world).map_or_else(|| gone(origin, name), |one| piece(one, world)))
+        .map(|(origin, name)| match world.freight.get(name) {
+            Some(snapshot) => piece(snapshot, world),
+            None => unread(origin, name, world),
+        })
         .collect()
 }
 
-fn gone(origin: &Origin, freight: &FreightName) -> FreightPiece {
+/// A piece of which only the name and the origin are known.
+fn unread(origin: &Origin, freight: &FreightName, world: &World<'_>) -> FreightPiece {
+    let gone = match world.freight.exists(freight) {
+        Some(true) => "false",
+        Some(false) => "true",
+        None => "unknown",
+    };
     FreightPiece {
         name: name(freight.as_str()),
         alias: None,
         origin: name(origin.as_str()),
         discovered_unix_seconds: None,
         artifacts: Vec::new(),
-        extra: vec![fact("gone", "true")],
+        extra: vec![fact("gone", gone)],
     }
 }
 

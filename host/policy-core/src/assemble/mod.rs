@@ -26,7 +26,7 @@ use crate::name::FreightName;
 use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::snapshot::{
-    AnalysisRunSnapshot, CollectionSnapshot, FreightSnapshot, ProjectSnapshot, PromotionSnapshot,
+    AnalysisRunSnapshot, CollectionSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot,
     StageSnapshot, VerificationSnapshot,
 };
 use crate::stage_memory::GoodCombination;
@@ -61,7 +61,7 @@ pub struct World<'a> {
     /// Promotions of the Stage, in any order.
     pub promotions: &'a [PromotionSnapshot],
     /// Freight of the Project.
-    pub freight: &'a [FreightSnapshot],
+    pub freight: &'a ProjectFreight,
     /// Stages that the Stage gets Freight from or gives it to, see [`is_neighbour`]; others are left out.
     pub neighbours: &'a [StageSnapshot],
     /// What fails elsewhere, when somebody looks.

@@ -32,7 +32,7 @@ pub(super) fn stage(world: &World<'_>) -> StageFacts {
         shard: stage.shard.as_deref().map(name),
         origins: stage.requests.iter().map(|request| name(request.origin.as_str())).collect(),
         health: stage.health.unwrap_or(Health::Unknown),
-        auto_promotion: Some(target::auto_promotion(world.project, stage)),
+        auto_promotion: target::auto_promotion(world.project, stage),
         holds: target::effective_holds(stage, world.promotions).iter().map(|one| hold(one, world)).collect(),
         upstream,
         verifies: stage.verifies,
@@ -92,10 +92,9 @@ fn of_history(world: &World<'_>) -> Vec<(String, String)> {
             names.push(freight);
         }
     }
-    let find = |wanted: &FreightName| world.freight.iter().find(|piece| piece.name == *wanted);
-    let gone = names.iter().filter(|name| find(name).is_none());
+    let gone = names.iter().filter(|name| world.freight.exists(name) == Some(false));
     let is_kept_away = |wanted: &&&FreightName| {
-        find(wanted).is_some_and(|piece| !target::is_available(world.stage, piece, world.now))
+        world.freight.get(wanted).is_some_and(|piece| !target::is_available(world.stage, piece, world.now))
     };
     let unavailable = names.iter().filter(is_kept_away);
     let gone = list("freight-gone", gone.map(ToString::to_string));

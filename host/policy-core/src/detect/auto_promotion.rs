@@ -14,7 +14,7 @@ use crate::time::format_duration;
 /// Origins whose newest Freight does not come.
 pub(super) fn blocked(sight: &Sight<'_>) -> Vec<Condition> {
     // What is under way decides first.
-    if !target::auto_promotion(sight.project, sight.stage) || !sight.queue().is_empty() {
+    if target::auto_promotion(sight.project, sight.stage) != Some(true) || !sight.queue().is_empty() {
         return Vec::new();
     }
     let holds = target::effective_holds(sight.stage, sight.promotions);
@@ -102,6 +102,6 @@ impl Sight<'_> {
     fn discovered_directly(&self, origin: &Origin, freight: &FreightName) -> Option<crate::time::Timestamp> {
         let is_direct = |request: &&FreightRequest| request.origin == *origin && request.direct;
         self.stage.requests.iter().find(is_direct)?;
-        self.freight.iter().find(|piece| piece.name == *freight)?.discovered
+        self.freight.get(freight)?.discovered
     }
 }

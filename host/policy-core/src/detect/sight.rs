@@ -12,7 +12,7 @@ use crate::failure::{Failure, Trigger};
 use crate::name::{FailureId, PromotionName, VerificationId};
 use crate::redact;
 use crate::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ProjectFreight, ProjectSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot,
 };
 use crate::stage_memory::StageMemory;
 use crate::time::Timestamp;
@@ -40,7 +40,7 @@ pub struct Sight<'a> {
     /// Promotions; those of other Stages are left out here.
     pub promotions: &'a [PromotionSnapshot],
     /// Freight of the Project.
-    pub freight: &'a [FreightSnapshot],
+    pub freight: &'a ProjectFreight,
     /// What is remembered of the Stage.
     pub memory: &'a StageMemory,
     /// The AnalysisRun of the newest verification.

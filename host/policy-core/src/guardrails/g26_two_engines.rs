@@ -15,6 +15,7 @@ pub fn rolls_back_by_itself(project: &ProjectSnapshot, stage: &StageSnapshot) ->
     project
         .promotion_policies
         .iter()
+        .flatten()
         .find(|policy| target::matches(&policy.stages, &stage.name, &stage.labels))
         .is_some_and(|policy| policy.auto_rollback)
 }

@@ -33,7 +33,7 @@ use crate::context::Context;
 use crate::decision::{Action, Decision};
 use crate::incident::{Delivery, IncidentState};
 use crate::rules::Rules;
-use crate::snapshot::{FreightSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot};
+use crate::snapshot::{ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot};
 use crate::time::Timestamp;
 use crate::write::{ActionVerdict, Verdict};
 
@@ -58,7 +58,7 @@ pub struct Input<'a> {
     /// Promotions; those of other Stages are left out here.
     pub promotions: &'a [PromotionSnapshot],
     /// Freight of the Project.
-    pub freight: &'a [FreightSnapshot],
+    pub freight: &'a ProjectFreight,
     /// Deliveries to the Stage in the last 24 hours, those of this incident included.
     pub deliveries: &'a [Delivery],
     /// The kill switch of the whole cluster (G25). The other three are in the snapshots.

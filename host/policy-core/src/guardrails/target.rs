@@ -68,7 +68,8 @@ fn again(input: &Input<'_>) -> Result<Target, Missing> {
     let Some(freight) = failing(input) else {
         return Err(missing("NoGoodFreight", "the Freight that failed is not known"));
     };
-    if !input.freight.iter().any(|piece| piece.name == freight) {
+    // Whether one that cannot be read may be promoted, Kargo says when it is asked.
+    if input.freight.exists(&freight) == Some(false) {
         return Err(missing("GoodFreightGone", &format!("Freight `{freight}` is gone")));
     }
     let origin = failing_origin(input).map(Origin::from);
@@ -94,8 +95,13 @@ fn back(selector: &RollbackSelector, origin: Option<&str>, input: &Input<'_>) ->
     if failing(input).is_some_and(|failing| failing == freight) {
         return Err(missing("NoGoodFreight", &format!("Freight `{freight}` is the one that failed")));
     }
-    let Some(piece) = input.freight.iter().find(|piece| piece.name == freight) else {
-        return Err(missing("GoodFreightGone", &format!("Freight `{freight}` is gone")));
+    let Some(piece) = input.freight.get(&freight) else {
+        return Err(match input.freight.exists(&freight) {
+            Some(false) => missing("GoodFreightGone", &format!("Freight `{freight}` is gone")),
+            Some(true) | None => {
+                missing("GoodFreightUnavailable", &format!("what Freight `{freight}` is could not be read"))
+            }
+        });
     };
     if piece.origin.as_str() != origin {
         return Err(missing("NoGoodFreight", &format!("Freight `{freight}` is not of {origin}")));

@@ -19,8 +19,9 @@ pub struct ProjectSnapshot {
     pub labels: BTreeMap<String, String>,
     /// `spec.promotionPolicies` of the ProjectConfig, in order; the first match wins
     /// (`pkg/api/auto_promotion.go`). Never read auto-promotion from Stage status: it lags (kargo-live.md 4).
+    /// `None` when nobody knows whether there is a ProjectConfig.
     #[serde(default)]
-    pub promotion_policies: Vec<PromotionPolicy>,
+    pub promotion_policies: Option<Vec<PromotionPolicy>>,
     /// `refloat.dev/ignore: "true"` on the namespace.
     #[serde(default)]
     pub ignored: bool,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::name::{FreightName, Origin, StageName};
 use crate::snapshot::{
-    FreightSnapshot, HoldSnapshot, ProjectSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot,
+    FreightRequest, FreightSnapshot, HoldSnapshot, ProjectFreight, ProjectSnapshot, PromotionPhase,
+    PromotionSnapshot, StageSnapshot,
 };
 use crate::time::Timestamp;
 
@@ -36,27 +37,40 @@ pub fn is_available(stage: &StageSnapshot, freight: &FreightSnapshot, now: Times
 }
 
 /// Whether Kargo promotes new Freight to this Stage by itself: the first policy that matches decides, none means no.
-pub fn auto_promotion(project: &ProjectSnapshot, stage: &StageSnapshot) -> bool {
-    let mut policies = project.promotion_policies.iter();
-    policies
-        .find(|policy| super::matches(&policy.stages, &stage.name, &stage.labels))
-        .is_some_and(|policy| policy.auto_promotion)
+/// `None` when the Project's policies are not known.
+pub fn auto_promotion(project: &ProjectSnapshot, stage: &StageSnapshot) -> Option<bool> {
+    let mut policies = project.promotion_policies.as_ref()?.iter();
+    let first = policies.find(|policy| super::matches(&policy.stages, &stage.name, &stage.labels));
+    Some(first.is_some_and(|policy| policy.auto_promotion))
 }
 
-/// Per requested origin the Freight that auto-promotion would choose: the newest available one
-/// (`NewestFreight`; ties go to the higher name).
+/// Per requested origin the Freight that auto-promotion would choose: the newest available one (`NewestFreight`; ties
+/// go to the higher name), or what the first upstream Stage holds now (`MatchUpstream`), unless it holds two pieces,
+/// which Kargo takes for a moment's state (`pkg/api/auto_promotion.go`, v1.11.2).
 pub fn candidates(
     stage: &StageSnapshot,
-    freight: &[FreightSnapshot],
+    freight: &ProjectFreight,
     now: Timestamp,
 ) -> Vec<(Origin, FreightName)> {
-    let newest = |origin: &Origin| {
-        let available =
-            freight.iter().filter(|piece| piece.origin == *origin && is_available(stage, piece, now));
-        available.max_by(|a, b| (a.discovered, &a.name).cmp(&(b.discovered, &b.name)))
+    let candidate = |request: &FreightRequest| {
+        let is_open = |piece: &&FreightSnapshot| {
+            piece.origin == request.origin && is_available(stage, piece, now) && is_followed(request, piece)
+        };
+        let mut available: Vec<&FreightSnapshot> = freight.iter().filter(is_open).collect();
+        if request.follows_upstream && available.len() > 1 {
+            return None;
+        }
+        available.sort_by(|a, b| (a.discovered, &a.name).cmp(&(b.discovered, &b.name)));
+        available.last().map(|piece| (request.origin.clone(), piece.name.clone()))
     };
-    let origins = stage.requests.iter().map(|request| &request.origin);
-    origins.filter_map(|origin| Some((origin.clone(), newest(origin)?.name.clone()))).collect()
+    stage.requests.iter().filter_map(candidate).collect()
+}
+
+/// Whether what the request follows holds the piece.
+fn is_followed(request: &FreightRequest, piece: &FreightSnapshot) -> bool {
+    !request.follows_upstream
+        || request.direct
+        || request.stages.first().is_some_and(|upstream| piece.currently_in.contains_key(upstream))
 }
 
 /// The holds in force, sorted by origin: the Stage's durable ones, overlaid by what Promotions intend that are not

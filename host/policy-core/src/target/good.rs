@@ -11,7 +11,7 @@ use crate::detect::{VERIFICATION_ABORTED, is_reused};
 use crate::failure::{Failure, Trigger};
 use crate::name::{FreightName, Origin, VerificationId};
 use crate::snapshot::{
-    CollectionSnapshot, FreightSnapshot, PromotionPhase, PromotionSnapshot, StageSnapshot, VerificationPhase,
+    CollectionSnapshot, ProjectFreight, PromotionPhase, PromotionSnapshot, StageSnapshot, VerificationPhase,
     VerificationSnapshot,
 };
 use crate::stage_memory::GoodCombination;
@@ -35,7 +35,7 @@ pub struct Question<'a> {
     /// Its Promotions.
     pub promotions: &'a [PromotionSnapshot],
     /// Freight of the Project.
-    pub freight: &'a [FreightSnapshot],
+    pub freight: &'a ProjectFreight,
     /// What was good before the Stage's history begins, see [`crate::stage_memory`].
     pub remembered: Option<&'a GoodCombination>,
     /// The time.
@@ -254,19 +254,22 @@ fn target(
     let Some(name) = items.get(origin) else {
         return nothing(origin, "the last good combination holds no Freight of this origin");
     };
-    let piece = question.freight.iter().find(|piece| piece.name == *name);
+    let exists = question.freight.exists(name);
+    let piece = question.freight.get(name);
     let available = piece.map(|piece| super::is_available(question.stage, piece, question.now));
-    let because = match available {
-        Some(true) => because.to_owned(),
-        Some(false) => format!("{because}, but no longer available here"),
-        None => format!("{because}, but gone"),
+    let because = match (exists, available) {
+        (_, Some(true)) => because.to_owned(),
+        (_, Some(false)) => format!("{because}, but no longer available here"),
+        (Some(false), None) => format!("{because}, but gone"),
+        (Some(true), None) => format!("{because}, but what it is could not be read"),
+        (None, None) => format!("{because}, but whether it still exists is not known"),
     };
     RollbackTarget {
         origin: origin.to_string(),
         freight: Some(name.to_string()),
         because,
-        exists: Some(piece.is_some()),
-        available: Some(available.unwrap_or(false)),
+        exists,
+        available: if exists == Some(false) { Some(false) } else { available },
     }
 }
 

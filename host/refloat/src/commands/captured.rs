@@ -113,7 +113,7 @@ fn planned(scene: &Scene<'_>, context: &Context, run: &Run) -> Planned {
             stage: scene.stage,
             seen: &seen,
             promotions: &scene.objects.promotions,
-            freight: &scene.objects.freight,
+            freight: &scene.objects.freight(&scene.stage.project),
             deliveries: &[],
             stopped: false,
             enterprise_rollback: guardrails::g26_two_engines::rolls_back_by_itself(

@@ -60,7 +60,8 @@ fn of_promotion(
         let line = format!("`{name}` holds {n} Promotions, exactly one is needed");
         return Err(CannotRun::new(line, "`kubectl get promotion NAME -o yaml` prints one"));
     };
-    let hints = hints::examine(&Places::among(promotion, &objects.stages, &objects.freight, &[]));
+    let hints =
+        hints::examine(&Places::among(promotion, &objects.stages, &objects.freight(&promotion.project), &[]));
     let failure = detect::promotion(promotion);
     let read = failure.is_some().then(|| classify::promotion_by(catalogue, promotion, &hints.accepted));
     Ok((Classified::new(failure, read.as_ref(), hints), read))

@@ -119,8 +119,7 @@ fn fill(stores: &Stores, project: &Project, scenes: &[Scene]) -> Outcome<()> {
     let freight = freight.collect::<Result<Vec<_>, convert::ConvertError>>()?;
     stores.with(|known| {
         known.projects.insert(name.clone(), snapshot);
-        let by_name = freight.into_iter().map(|piece| (piece.name.clone(), piece));
-        known.freight.insert(name.clone(), by_name.collect());
+        known.freight.insert(name.clone(), freight.into());
         for scene in scenes {
             let key = StageKey { project: name.clone(), stage: scene.stage.name.clone() };
             known.stages.insert(key, scene.stage.clone());
