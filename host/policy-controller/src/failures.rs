@@ -11,7 +11,6 @@ use policy_core::failure::{Failure, Trigger};
 use policy_core::incident::{Attempt, Resolution};
 use policy_core::name::PromotionName;
 use policy_core::snapshot::PromotionSnapshot;
-use policy_core::target;
 use policy_core::time::Timestamp;
 
 use crate::case::{Case, Ending};
