@@ -25,7 +25,11 @@ pub fn failure(failure: &Failure) -> String {
         (None, None) => format!("Stage `{}`", failure.stage),
     };
     let by = match &failure.user_abort {
-        Some(abort) => format!(", aborted by {}", abort.actor.as_deref().unwrap_or("somebody")),
+        Some(abort) => {
+            let actor = abort.actor.as_deref().unwrap_or("somebody");
+            let is_said = matches!(failure.trigger, Trigger::PromotionAborted | Trigger::VerificationAborted);
+            if is_said { format!(" by {actor}") } else { format!(", aborted by {actor}") }
+        }
         None => String::new(),
     };
     if failure.summary.is_empty() {

@@ -79,9 +79,14 @@ pub fn accept(document: &Value, schema: &str) -> Result<Settings, Vec<Problem>> 
         problems.dedup();
         return Err(problems);
     }
+    Ok(as_given(&settings))
+}
+
+/// A document as it is: no default is filled in, and nobody has said that a module takes it.
+pub fn as_given(document: &Value) -> Settings {
     let mut values = Vec::new();
-    leaves(&settings, String::new(), &mut values);
-    Ok(Settings { values, json: canonical(&settings) })
+    leaves(document, String::new(), &mut values);
+    Settings { values, json: canonical(document) }
 }
 
 fn problem(path: &str, message: String) -> Problem {

@@ -234,6 +234,9 @@ pub(crate) struct RecordArgs {
     /// Name of an Incident or a Promotion, or id of a failure or a verification [default: the newest failure]
     #[arg(long, value_name = "NAME")]
     pub(crate) failure: Option<String>,
+    /// Policy of the FailurePolicy's chain whose settings the context carries [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]

@@ -4,7 +4,7 @@
 //! decision needs are left out. An object of a kind that is needed and cannot be read is named with its path: as an
 //! error, or in [`Objects::left_out`] where one odd object must not hide all others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::ObjectMeta;
 use policy_api::crd::{ClusterFailurePolicy, DecisionRecord, FailurePolicy, Incident, StageRecord};
@@ -35,8 +35,6 @@ pub(crate) struct Objects {
     pub(crate) stage_records: Vec<StageRecord>,
     /// Our DecisionRecords.
     pub(crate) decision_records: Vec<DecisionRecord>,
-    /// Our FailurePolicies.
-    pub(crate) policies: Vec<FailurePolicy>,
     /// Our ClusterFailurePolicies.
     pub(crate) platform: Vec<ClusterFailurePolicy>,
     /// What could not be read, a line each.
@@ -45,6 +43,7 @@ pub(crate) struct Objects {
     pub(crate) has_all_freight: bool,
     /// Whether a ProjectConfig that is not here does not exist.
     pub(crate) has_all_configs: bool,
+    policies: BTreeMap<ProjectName, Vec<FailurePolicy>>,
     freight: BTreeMap<ProjectName, Vec<FreightSnapshot>>,
     unreadable_freight: BTreeMap<ProjectName, Vec<FreightName>>,
     configs: Vec<ProjectConfig>,
@@ -67,8 +66,11 @@ impl Objects {
     pub(crate) fn add_files(&mut self, files: &[(String, String)]) -> Result<(), CannotRun> {
         let mut all = Vec::new();
         for (name, text) in files {
-            all.extend(documents(text, name)?.into_iter().flat_map(flat));
+            all.extend(
+                documents(text, name)?.into_iter().flat_map(flat).map(|object| (name.as_str(), object)),
+            );
         }
+        let all = self.once(all);
         // Policies first: they say which outputs of steps may be read.
         let is_policy = |value: &&Value| value.get("kind").is_some_and(|kind| kind == "FailurePolicy");
         all.iter().filter(is_policy).for_each(|policy| self.add_value(policy));
@@ -77,9 +79,28 @@ impl Objects {
         Ok(())
     }
 
+    /// Every object once: of one that several files hold, the last one.
+    fn once(&mut self, all: Vec<(&str, Value)>) -> Vec<Value> {
+        let mut last: BTreeMap<[String; 3], usize> = BTreeMap::new();
+        for (at, (file, object)) in all.iter().enumerate() {
+            let text =
+                |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let [kind, namespace, name] = ["/kind", "/metadata/namespace", "/metadata/name"].map(text);
+            let line = format!("an older `{kind}/{name}`: `{file}` holds it too");
+            let before = last.insert([kind, namespace, name], at).and_then(|before| all.get(before));
+            if before.is_some_and(|(_, before)| before != object) {
+                self.left_out.push(line);
+            }
+        }
+        let is_last: BTreeSet<usize> = last.into_values().collect();
+        let numbered = all.into_iter().enumerate();
+        numbered.filter(|(at, _)| is_last.contains(at)).map(|(_, (_, object))| object).collect()
+    }
+
     /// Promotions that are added from now on keep the outputs that the FailurePolicies name.
     pub(crate) fn capture_as_policies_say(&mut self) {
-        let named = self.policies.iter().flat_map(|policy| policy.spec.body.capture_outputs.clone());
+        let named =
+            self.policies.values().flatten().flat_map(|policy| policy.spec.body.capture_outputs.clone());
         self.capture = named.collect();
     }
 
@@ -116,7 +137,11 @@ impl Objects {
             }
             "StageRecord" => self.stage_records.push(decode(document, kind)?),
             "DecisionRecord" => self.decision_records.push(decode(document, kind)?),
-            "FailurePolicy" => self.policies.push(decode(document, kind)?),
+            "FailurePolicy" => {
+                let policy: FailurePolicy = decode(document, kind)?;
+                let project = policy.metadata.namespace.clone().unwrap_or_default();
+                self.policies.entry(ProjectName::new(project)).or_default().push(policy);
+            }
             "ClusterFailurePolicy" => self.platform.push(decode(document, kind)?),
             _ => {}
         }
@@ -143,6 +168,12 @@ impl Objects {
         let mut freight = if is_whole { ProjectFreight::whole(pieces) } else { ProjectFreight::part(pieces) };
         unreadable.for_each(|name| freight.insert_unreadable(name.clone()));
         freight
+    }
+
+    /// FailurePolicies of a Project; those that nobody has applied yet, and that say no namespace, when it has none.
+    pub(crate) fn policies_of(&self, project: &ProjectName) -> &[FailurePolicy] {
+        let own = self.policies.get(project).or_else(|| self.policies.get(&ProjectName::default()));
+        own.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Promotions of a Stage.

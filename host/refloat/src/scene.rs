@@ -3,6 +3,10 @@
 //! In: objects, perhaps names of a Stage and a failure. Out: a [`Scene`], which makes the same context of it as the
 //! controller would, by the same functions. Nothing is looked up here, and nothing is decided.
 
+use std::collections::BTreeSet;
+
+use policy_api::crd::PolicyBody;
+use policy_api::crd::policy_body::ChainEntry;
 use policy_api::{names, select, stage_record};
 use policy_controller::scene::delivery_of;
 use policy_core::assemble::{self, World};
@@ -117,6 +121,12 @@ impl<'a> Scene<'a> {
         self.failure.trigger != Trigger::Manual
     }
 
+    /// The policies that would be asked.
+    pub(crate) fn chain(&self) -> &'a [ChainEntry] {
+        let body = ruling(self.objects, &self.project, self.stage);
+        body.map(|body| body.chain.as_slice()).unwrap_or_default()
+    }
+
     /// Deliveries to the Stage in the last 24 hours, as far as anything tells of them.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         let seen: Vec<Delivery> = self.objects.promotions_of(self.stage).filter_map(delivery_of).collect();
@@ -179,14 +189,18 @@ fn after(failure: &Failure, incident: Option<&IncidentState>) -> Timestamp {
     newest
 }
 
+/// Which FailurePolicy rules the Stage.
+fn ruling<'a>(
+    objects: &'a Objects,
+    project: &ProjectSnapshot,
+    stage: &StageSnapshot,
+) -> Option<&'a PolicyBody> {
+    select::ruling(stage, project, objects.policies_of(&project.name), &objects.platform).body()
+}
+
 fn rules(objects: &Objects, project: &ProjectSnapshot, stage: &StageSnapshot) -> Rules {
-    let is_own = |policy: &&policy_api::crd::FailurePolicy| {
-        policy.metadata.namespace.as_deref().is_none_or(|namespace| namespace == project.name.as_str())
-    };
-    let own: Vec<_> = objects.policies.iter().filter(is_own).cloned().collect();
-    let ruling = select::ruling(stage, project, &own, &objects.platform);
     let caps = select::caps(project, &objects.platform);
-    ruling.body().map_or_else(Rules::default, |body| select::rules(body, &caps))
+    ruling(objects, project, stage).map_or_else(Rules::default, |body| select::rules(body, &caps))
 }
 
 fn memory(objects: &Objects, stage: &StageSnapshot) -> StageMemory {
@@ -218,6 +232,15 @@ impl Found<'_> {
     }
 
     fn no_stage(&self, wanted: &Wanted) -> CannotRun {
+        let projects: BTreeSet<&str> =
+            self.objects.stages.iter().map(|stage| stage.project.as_str()).collect();
+        if let Some(project) = wanted.project.as_deref().filter(|project| !projects.contains(project))
+            && !projects.is_empty()
+        {
+            let names: Vec<String> = projects.iter().take(8).map(|name| format!("`{name}`")).collect();
+            let line = format!("there is no Stage of Project `{project}` in what is given");
+            return CannotRun::new(line, format!("it has Stages of {}", names.join(", ")));
+        }
         let what = match (&wanted.stage, &wanted.failure) {
             (Some(stage), _) => format!("there is no Stage `{stage}` that can be read"),
             (None, Some(name)) => format!("nothing called `{name}` has failed in any Stage that is given"),

@@ -51,13 +51,22 @@ fn settings_of(
 ) -> Result<Settings, CannotRun> {
     let (document, place) = match args.settings.get(position) {
         Some(place) => (input::object(place)?, place.name()),
-        None if !context.settings.json.is_empty() => return Ok(context.settings.clone()),
+        None if !context.settings.json.is_empty() => {
+            (recorded(context)?, "settings of the context".to_owned())
+        }
         None => (Value::Object(serde_json::Map::new()), "default settings".to_owned()),
     };
     let settings = settings::accept(&document, &module.manifest().settings_schema)
         .map_err(|problems| super::wrong_settings(&place, &module.name, &problems))?;
     module.validate(&settings).map_err(|problems| super::wrong_settings(&place, &module.name, &problems))?;
     Ok(settings)
+}
+
+fn recorded(context: &Context) -> Result<Value, CannotRun> {
+    serde_json::from_str(&context.settings.json).map_err(|error| {
+        let help = "leave `settings.json` of the context empty, or give `--settings`";
+        CannotRun::new(format!("`settings.json` of the context is not JSON: {error}"), help)
+    })
 }
 
 /// Runs the chain; `contexts` has one entry per module.

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ExplainArgs, printer: &mut Printer) -> Ended {
         failure: scene.has_failed().then(|| scene.failure.clone()),
         classification: scene.has_failed().then(|| context.classification.clone()),
         incident: scene.is_opened.then(|| scene.incident.name.to_string()),
-        story: story(&scene, &context),
+        story: story(&scene, &context, gathered.now),
         truncated: context.truncated.clone(),
         left_out: gathered.objects.left_out.clone(),
     };
@@ -54,12 +54,13 @@ fn human(explained: &Explained) -> String {
     layout.into_text()
 }
 
-fn story(scene: &Scene<'_>, context: &Context) -> Vec<Told> {
+/// `looked` is when a cluster was looked at; exports are as old as what they tell.
+fn story(scene: &Scene<'_>, context: &Context, looked: Option<Timestamp>) -> Vec<Told> {
     let mut told = Vec::new();
     let mut tell = |about: &'static str, text: String| told.push(Told { about, text });
     if scene.has_failed() {
         tell("", explain::failure(&scene.failure));
-        tell("when", when(scene));
+        tell("when", when(scene, looked));
         step(context).into_iter().for_each(|text| tell("step", text));
         tell("read as", explain::classification(&context.classification));
         if !context.classification.text.is_empty() {
@@ -109,14 +110,15 @@ fn nothing(scene: &Scene<'_>) -> String {
     }
 }
 
-fn when(scene: &Scene<'_>) -> String {
+fn when(scene: &Scene<'_>, looked: Option<Timestamp>) -> String {
     let at = scene.failure.at;
-    match scene.now.since(at) {
-        0 if at > scene.now => {
-            let ahead = format_duration(at.since(scene.now));
+    match looked {
+        None => moment(at),
+        Some(now) if at > now => {
+            let ahead = format_duration(at.since(now));
             format!("{}, {ahead} in the future: one of the clocks is wrong", moment(at))
         }
-        age => format!("{}, {} before this look", moment(at), format_duration(age)),
+        Some(now) => format!("{}, {} ago", moment(at), format_duration(now.since(at))),
     }
 }
 
@@ -172,7 +174,12 @@ fn freight(context: &Context) -> Vec<String> {
 /// `NAME (ALIAS) of ORIGIN`, and whether it is gone.
 fn called(piece: &FreightPiece) -> String {
     let alias = piece.alias.as_deref().map(|alias| format!(" ({alias})")).unwrap_or_default();
-    let gone = if fact(&piece.extra, "gone").is_some() { ", which is gone" } else { "" };
+    let gone = match fact(&piece.extra, "gone") {
+        Some("true") => ", which is gone",
+        Some("false") => ", which could not be read",
+        Some(_) => ", of which nothing was given",
+        None => "",
+    };
     format!("`{}`{alias} of {}{gone}", piece.name, piece.origin)
 }
 
@@ -192,7 +199,7 @@ fn held(context: &Context) -> Vec<String> {
         lines.push(format!("before the Promotion: {}", in_line(prior)));
     }
     for (key, what) in
-        [("freight-gone", "gone since"), ("freight-unavailable", "not available here any more")]
+        [("freight-gone", "no longer there"), ("freight-unavailable", "not available here any more")]
     {
         if let Some(names) = fact(&context.stage.extra, key) {
             lines.push(format!("{what}: {}", in_line(names)));

@@ -56,7 +56,9 @@ fn hint(hint: &StepHint) -> String {
     parts.extend(hint.retry_after_seconds.map(|seconds| format!("not before {}", format_duration(seconds))));
     parts.extend(hint.max_attempts.map(|n| format!("at most {n} attempts")));
     parts.extend(hint.reason.as_ref().map(|reason| say::line(reason)));
-    format!("step `{}` says by {}: {}", hint.step, hint.channel, parts.join(", "))
+    parts.extend(hint.extra.iter().map(|(key, value)| format!("{key} {}", say::line(value))));
+    let said = if parts.is_empty() { "nothing that is understood here".to_owned() } else { parts.join(", ") };
+    format!("step `{}` says by {}: {said}", hint.step, hint.channel)
 }
 
 /// What a policy wants, and its reason.
