@@ -113,11 +113,12 @@ impl Lease {
     /// Renews until leadership is lost that was acquired with a request of that time.
     pub async fn hold(&self, sent: Instant) {
         let mut renewed = sent;
+        let mut kept = None;
         while renewed.elapsed() < self.period() * 2 {
             tokio::time::sleep(self.period()).await;
             let sent = Instant::now();
             // A request may hang for minutes, and by then somebody else leads.
-            match timeout_at(renewed + self.period() * 2, self.renew()).await {
+            match timeout_at(renewed + self.period() * 2, self.renew(&mut kept)).await {
                 Ok(Ok(true)) => renewed = sent,
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
@@ -163,21 +164,34 @@ impl Lease {
         let mut mine = object;
         let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
         mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });
-        Ok(self.replace(&mine).await?.then_some(Acquired { previous, sent }))
+        Ok(self.replace(&mine).await?.map(|_| Acquired { previous, sent }))
     }
 
-    async fn renew(&self) -> Result<bool, LeaseError> {
-        let Some(mut object) = self.get().await? else { return self.create().await };
+    /// False when somebody else leads. `kept` is the Lease as the last renewal left it, which need not be read again:
+    /// whoever changed it since makes the write fail, and then it is read.
+    async fn renew(&self, kept: &mut Option<Object>) -> Result<bool, LeaseError> {
+        if let Some(object) = kept.take() {
+            *kept = self.replace(&self.renewed(object)).await?;
+            if kept.is_some() {
+                return Ok(true);
+            }
+        }
+        let Some(object) = self.get().await? else { return self.create().await };
         if holder(&object) != Some(self.identity.as_str()) {
             return Ok(false);
         }
+        *kept = self.replace(&self.renewed(object)).await?;
+        Ok(kept.is_some())
+    }
+
+    fn renewed(&self, mut object: Object) -> Object {
         let old = object.spec.take().unwrap_or_default();
         object.spec = Some(LeaseSpec {
             lease_transitions: old.lease_transitions,
             acquire_time: old.acquire_time,
             ..self.spec()
         });
-        self.replace(&object).await
+        object
     }
 
     fn spec(&self) -> LeaseSpec {
@@ -199,12 +213,13 @@ impl Lease {
     async fn create(&self) -> Result<bool, LeaseError> {
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         let object = Object { metadata, spec: Some(self.spec()) };
-        won(self.api.create(&PostParams::default(), &object).await)
-            .map_err(|source| self.error("create", source))
+        let created = won(self.api.create(&PostParams::default(), &object).await);
+        created.map(|created| created.is_some()).map_err(|source| self.error("create", source))
     }
 
-    /// False when somebody else was quicker: the object still carries the resourceVersion that was read.
-    async fn replace(&self, object: &Object) -> Result<bool, LeaseError> {
+    /// The Lease as stored; `None` when somebody else was quicker: the object still carries the resourceVersion that was
+    /// read.
+    async fn replace(&self, object: &Object) -> Result<Option<Object>, LeaseError> {
         won(self.api.replace(&self.name, &PostParams::default(), object).await)
             .map_err(|source| self.error("update", source))
     }
@@ -230,10 +245,11 @@ impl Lease {
     }
 }
 
-fn won<T>(answer: Result<T, kube::Error>) -> Result<bool, kube::Error> {
+fn won<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match answer {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(object) => Ok(Some(object)),
+        // Changed or deleted by somebody else.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
         Err(error) => Err(error),
     }
 }
