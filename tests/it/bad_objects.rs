@@ -214,6 +214,7 @@ impl Scene {
                     neighbours: &self.stages,
                     fleet: None,
                     analysis_run: run,
+                    applications: &[],
                     remembered: None,
                     incident: &incident,
                     rules: &rules,

@@ -18,7 +18,7 @@ use policy_core::incident::{Closed, Delivery, IncidentState};
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ApplicationSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
 };
 use policy_core::time::Timestamp;
 use policy_core::{explain, plan};
@@ -48,6 +48,9 @@ pub struct Situation {
     /// Stages next to it.
     #[serde(default)]
     pub neighbours: Vec<StageSnapshot>,
+    /// Argo CD Applications.
+    #[serde(default)]
+    pub applications: Vec<ApplicationSnapshot>,
     /// What fails elsewhere.
     #[serde(default)]
     pub fleet: Option<FleetSignals>,
@@ -278,6 +281,7 @@ pub fn context_of(situation: &Situation) -> Context {
         promotions: &situation.promotions,
         freight: &situation.freight,
         neighbours: &situation.neighbours,
+        applications: &situation.applications,
         fleet: situation.fleet.as_ref(),
         remembered: None,
         analysis_run: situation.analysis_run.as_ref(),

@@ -17,6 +17,8 @@ pub struct Install {
     pub account: String,
     /// A ConfigMap of that namespace whose key [`RULES_KEY`] holds the platform's own rules.
     pub rules_config_map: Option<String>,
+    /// Namespace of Argo CD, whose Applications the controller may read.
+    pub argocd_namespace: Option<String>,
 }
 
 impl Default for Install {
@@ -26,6 +28,7 @@ impl Default for Install {
             image: concat!("registry.example.com/refloat/refloat:v", env!("CARGO_PKG_VERSION")).to_owned(),
             account: crate::rights::DEFAULT_ACCOUNT.to_owned(),
             rules_config_map: None,
+            argocd_namespace: None,
         }
     }
 }
@@ -54,6 +57,7 @@ pub fn objects(install: &Install) -> Vec<Value> {
         json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": named(install),
             "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": NAME}, "subjects": subjects(install)}),
     ];
+    objects.extend(install.argocd_namespace.iter().flat_map(|namespace| argocd(install, namespace)));
     objects.extend(aggregated());
     objects.push(deployment(install));
     objects
@@ -106,6 +110,17 @@ fn cluster_rules(install: &Install) -> Vec<Value> {
         json!({"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [install.account],
             "verbs": ["impersonate"]}),
         rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
+    ]
+}
+
+/// Reading Applications by name in Argo CD's namespace. They say themselves which Stages may know of them.
+fn argocd(install: &Install, namespace: &str) -> [Value; 2] {
+    let metadata = json!({"name": NAME, "namespace": namespace, "labels": labels()});
+    [
+        json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": metadata,
+            "rules": [rule("argoproj.io", &["applications"], &["get"])]}),
+        json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": NAME}, "subjects": subjects(install)}),
     ]
 }
 
@@ -177,6 +192,7 @@ fn container(install: &Install) -> Value {
         "--cache-dir=/cache".to_owned(),
     ];
     let mut mounts = vec![json!({"name": "cache", "mountPath": "/cache"})];
+    args.extend(install.argocd_namespace.iter().map(|namespace| format!("--argocd-namespace={namespace}")));
     if install.rules_config_map.is_some() {
         args.push(format!("--rules={RULES_FOLDER}/{RULES_KEY}"));
         mounts.push(json!({"name": "rules", "mountPath": RULES_FOLDER, "readOnly": true}));

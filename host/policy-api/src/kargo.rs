@@ -6,6 +6,7 @@
 //! (kargo-api.md 9, pitfall 31), so none of them implements `Serialize`.
 
 mod analysis_run;
+mod application;
 pub mod convert;
 mod digest;
 mod freight;
@@ -16,6 +17,7 @@ mod stage;
 mod time;
 
 pub use analysis_run::{AnalysisRun, AnalysisRunStatus, MeasurementText, MetricResult};
+pub use application::Application;
 pub use freight::{Chart, Commit, Freight, FreightStatus, GenericArtifact, Image, Since, Verified};
 pub use perhaps::Perhaps;
 pub use project::{
@@ -38,6 +40,10 @@ pub mod keys {
     pub const CREATE_ACTOR: &str = "kargo.akuity.io/create-actor";
     /// Abort of a Promotion or, on a Stage, of a verification.
     pub const ABORT: &str = "kargo.akuity.io/abort";
+    /// On a Stage: the Argo CD Applications of its last Promotion that succeeded, as JSON.
+    pub const ARGOCD_CONTEXT: &str = "kargo.akuity.io/argocd-context";
+    /// On an Argo CD Application: the Stages that may change it.
+    pub const AUTHORIZED_STAGE: &str = "kargo.akuity.io/authorized-stage";
     /// Fresh verification asked for.
     pub const REVERIFY: &str = "kargo.akuity.io/reverify";
     /// Any new text makes the controller look at an object again.

@@ -147,6 +147,7 @@ async fn gather(
     let now = host.clock.now();
     let deliveries = scene.deliveries(&case.state, now);
     let neighbours = around::neighbours(host, &scene.stage);
+    let applications = around::applications(host, scene, &failure).await;
     let fleet = around::fleet(host, now);
     Ok(assemble::context(&World {
         now,
@@ -159,6 +160,7 @@ async fn gather(
         neighbours: &neighbours,
         fleet: Some(&fleet),
         analysis_run: run.as_ref(),
+        applications: &applications,
         remembered: scene.memory.good.as_ref(),
         incident: &case.state,
         catalogue: &host.catalogue,

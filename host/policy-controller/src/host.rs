@@ -64,6 +64,8 @@ pub struct Host {
     pub catalogue: Arc<Catalogue>,
     /// The account's name in each Project.
     pub account: Arc<str>,
+    /// Namespace of Argo CD; `None` when its Applications are not looked at.
+    pub argocd: Option<Arc<str>>,
     /// The kill switch of the whole cluster.
     pub stopped: bool,
     /// When the last leader was seen alive, if there ever was one.

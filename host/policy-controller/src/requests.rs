@@ -15,6 +15,7 @@ use kube::Client;
 use policy_api::adapter;
 use policy_api::rights::Needed;
 use policy_core::name::ProjectName;
+use policy_core::snapshot::ApplicationRef;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -178,6 +179,27 @@ impl Requests {
         let uri = format!("/apis/argoproj.io/v1alpha1/namespaces/{project}/analysisruns/{name}");
         match self.read("get", "analysisruns", format!("AnalysisRun {project}/{name}"), uri).await {
             Ok(run) => Ok(Some(run)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads an Argo CD Application, as this controller: Applications say themselves which Stages may know of them.
+    ///
+    /// # Errors
+    /// When it cannot be read for another reason than that it is not there.
+    pub async fn application<T: DeserializeOwned>(
+        &self,
+        is: &ApplicationRef,
+    ) -> Result<Option<T>, RequestError> {
+        let ApplicationRef { namespace, name } = is;
+        // They come from annotations and configurations: what is no name must not become a path.
+        if !is_name(namespace) || !is_name(name) {
+            return Ok(None);
+        }
+        let uri = format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications/{name}");
+        match self.read("get", "applications", format!("Application {namespace}/{name}"), uri).await {
+            Ok(application) => Ok(Some(application)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }

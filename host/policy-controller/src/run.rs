@@ -61,6 +61,8 @@ pub struct Options {
     pub scope: Scope,
     /// What failures mean: the built-in rules, after those of the platform.
     pub catalogue: Arc<Catalogue>,
+    /// Namespace of Argo CD, whose Applications are read for the context; `None` reads none.
+    pub argocd: Option<String>,
     /// Where probes and metrics are served; `None` for nowhere.
     pub listen: Option<SocketAddr>,
     /// Where guests run.
@@ -219,6 +221,7 @@ impl Replica {
             timing: ClaimTiming::default(),
             catalogue: Arc::clone(&self.options.catalogue),
             account: Arc::from(self.options.account.as_str()),
+            argocd: self.options.argocd.as_deref().map(Arc::from),
             stopped: self.options.stopped,
             previous_leader,
             leading_since: self.clock.now(),

@@ -5,6 +5,7 @@
 //! Never decide on `currentStep`, the `Verified` condition, `finishTime` of a verification or transition times of
 //! conditions: none of them is kept here on purpose.
 
+mod application;
 mod freight;
 mod project;
 
@@ -16,6 +17,7 @@ use crate::context::{ActorKind, Health};
 use crate::name::{FreightName, Origin, ProjectName, PromotionName, StageName, Uid, VerificationId};
 use crate::time::Timestamp;
 
+pub use application::{ApplicationRef, ApplicationSnapshot, ApplicationStatus};
 pub use freight::{FreightSnapshot, ProjectFreight};
 pub use project::{ProjectSnapshot, PromotionPolicy, StageSelector};
 
@@ -173,6 +175,9 @@ pub struct StepSnapshot {
     pub timeout_seconds: Option<u32>,
     /// Digest of everything that the Promotion says about it but the alias; `None` for a result without a step.
     pub digest: Option<String>,
+    /// Argo CD Applications that its configuration names outright.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<ApplicationRef>,
 }
 
 impl StepSnapshot {
@@ -249,6 +254,9 @@ pub struct StageSnapshot {
     /// there (kargo-live.md 0.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_hint: Option<String>,
+    /// `kargo.akuity.io/argocd-context`: the Argo CD Applications of the last Promotion that succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<ApplicationRef>,
     /// `refloat.dev/ignore: "true"` on the Stage.
     #[serde(default)]
     pub ignored: bool,

@@ -296,6 +296,9 @@ pub(crate) struct InstallArgs {
     /// mean
     #[arg(long, value_name = "NAME")]
     pub(crate) rules_config_map: Option<String>,
+    /// Namespace of Argo CD: the controller may read Applications there, and policies see what Argo CD says of a Stage
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) argocd_namespace: Option<String>,
 }
 
 /// Arguments of `enable`.
@@ -360,6 +363,10 @@ pub(crate) struct ControllerArgs {
     /// A kubeconfig file [default: KUBECONFIG, or the Pod's own account]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// Namespace of Argo CD, whose Applications policies then see in the context of Stages that may change them; this
+    /// account needs `get` on Applications there [default: none is read]
+    #[arg(long, env = "REFLOAT_ARGOCD_NAMESPACE", hide_env_values = true, value_name = "NAMESPACE")]
+    pub(crate) argocd_namespace: Option<String>,
     /// Look at this Project only; may be repeated [default: all Projects]
     #[arg(long = "project", value_name = "PROJECT")]
     pub(crate) projects: Vec<String>,

@@ -4,16 +4,20 @@
 //! not read, or what is not installed, is left out and named, but for Stage, Promotions and Freight: without them there
 //! is nothing to say.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
+use policy_core::assemble;
+use policy_core::snapshot::ApplicationRef;
 use serde_json::Value;
 
 use crate::exit::CannotRun;
 use crate::objects::Objects;
+use crate::scene::ARGOCD;
 
 const KARGO: &str = "kargo.akuity.io";
 const OURS: &str = "refloat.dev";
@@ -93,7 +97,27 @@ impl Cluster {
         self.optional(OURS, "Incident", "incidents", &ours, objects).await;
         self.optional(OURS, "StageRecord", "stagerecords", &ours, objects).await;
         self.optional(OURS, "DecisionRecord", "decisionrecords", &ours, objects).await;
+        self.applications(stage, objects).await;
         Ok(())
+    }
+
+    /// Argo CD Applications that the Stage or one of its Promotions names, as far as the account may read them.
+    async fn applications(&self, stage: &str, objects: &mut Objects) {
+        let stages = objects.stages.iter().filter(|one| one.name.as_str() == stage);
+        let refs: BTreeSet<ApplicationRef> = stages
+            .flat_map(|stage| {
+                objects.promotions_of(stage).map(|one| (stage, Some(one))).chain([(stage, None)])
+            })
+            .flat_map(|(stage, promotion)| assemble::application_refs(stage, promotion, ARGOCD))
+            .collect();
+        for is in refs {
+            let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Application");
+            let resource = ApiResource::from_gvk_with_plural(&kind, "applications");
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &is.namespace, &resource);
+            let read = api.get(&is.name).await;
+            let read = read.and_then(|application| values(&[application], "Application"));
+            add(&format!("Application `{}/{}`", is.namespace, is.name), read, objects);
+        }
     }
 
     /// Whether all of a kind is known now: it was given, or it is not installed.

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::core::ObjectMeta;
 use policy_api::crd::{ClusterFailurePolicy, DecisionRecord, FailurePolicy, Incident, StageRecord};
 use policy_api::kargo::convert::{self, ConvertError, Reading};
-use policy_api::kargo::{self, ProjectConfig};
+use policy_api::kargo::{self, Application, ProjectConfig};
 use policy_core::incident::IncidentState;
 use policy_core::name::{FreightName, ProjectName};
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, FreightSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ApplicationRef, ApplicationSnapshot, FreightSnapshot, ProjectFreight,
+    ProjectSnapshot, PromotionSnapshot, StageSnapshot,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub(crate) struct Objects {
     pub(crate) stages: Vec<StageSnapshot>,
     /// AnalysisRuns.
     pub(crate) analysis_runs: Vec<AnalysisRunSnapshot>,
+    /// Argo CD Applications.
+    pub(crate) applications: Vec<Application>,
     /// Our Incidents.
     pub(crate) incidents: Vec<IncidentState>,
     /// Our StageRecords.
@@ -122,6 +125,7 @@ impl Objects {
             "Stage" => self.stages.push(convert::stage(&decode(document, kind)?)?),
             "Freight" => self.add_freight(document)?,
             "AnalysisRun" => self.analysis_runs.push(convert::analysis_run(&decode(document, kind)?)?),
+            "Application" => self.applications.push(decode(document, kind)?),
             "ProjectConfig" => self.configs.push(decode(document, kind)?),
             "Namespace" => {
                 let metadata: ObjectMeta =
@@ -168,6 +172,26 @@ impl Objects {
         let mut freight = if is_whole { ProjectFreight::whole(pieces) } else { ProjectFreight::part(pieces) };
         unreadable.for_each(|name| freight.insert_unreadable(name.clone()));
         freight
+    }
+
+    /// What the Argo CD Applications that are here say to a Stage.
+    pub(crate) fn applications_of(
+        &self,
+        stage: &StageSnapshot,
+        refs: Vec<ApplicationRef>,
+    ) -> Vec<ApplicationSnapshot> {
+        let given = |is: &ApplicationRef| {
+            let is_it = |one: &&Application| {
+                let (namespace, name) = (one.metadata.namespace.as_deref(), one.metadata.name.as_deref());
+                namespace == Some(is.namespace.as_str()) && name == Some(is.name.as_str())
+            };
+            self.applications.iter().find(is_it)
+        };
+        let snapshot = |is: ApplicationRef| {
+            let says = given(&is)?.says_to(stage);
+            Some(ApplicationSnapshot { is, says })
+        };
+        refs.into_iter().filter_map(snapshot).collect()
     }
 
     /// FailurePolicies of a Project; those that nobody has applied yet, and that say no namespace, when it has none.

@@ -17,7 +17,9 @@ use policy_core::failure::{Failure, Trigger};
 use policy_core::incident::{Delivery, IncidentState};
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
-use policy_core::snapshot::{AnalysisRunSnapshot, ProjectSnapshot, StageSnapshot};
+use policy_core::snapshot::{
+    AnalysisRunSnapshot, ApplicationSnapshot, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+};
 use policy_core::stage_memory::{self, StageMemory};
 use policy_core::time::Timestamp;
 
@@ -26,6 +28,9 @@ use crate::objects::Objects;
 
 /// How long after the failure policies are asked: Kargo has recorded it by then (kargo-live.md 1: at most 213 ms).
 const SECONDS_LATER: u32 = 5;
+
+/// Where Argo CD is unless somebody moved it, as for Kargo (`ARGOCD_NAMESPACE`).
+pub(crate) const ARGOCD: &str = "argocd";
 
 /// Which failure is meant.
 #[derive(Clone, Debug, Default)]
@@ -142,7 +147,7 @@ impl<'a> Scene<'a> {
             .filter(|other| assemble::is_neighbour(self.stage, other))
             .cloned()
             .collect();
-        let is_own = |one: &&policy_core::snapshot::PromotionSnapshot| one.project == self.stage.project;
+        let is_own = |one: &&PromotionSnapshot| one.project == self.stage.project;
         let promotions: Vec<_> = self.objects.promotions.iter().filter(is_own).cloned().collect();
         assemble::context(&World {
             now: self.now,
@@ -157,6 +162,7 @@ impl<'a> Scene<'a> {
             fleet: None,
             remembered: self.memory.good.as_ref(),
             analysis_run: self.analysis_run(),
+            applications: &self.applications(),
             incident: &self.incident,
             catalogue: self.catalogue,
             rules: &self.rules,
@@ -164,6 +170,13 @@ impl<'a> Scene<'a> {
             state: None,
             deliveries: &self.deliveries(),
         })
+    }
+
+    fn applications(&self) -> Vec<ApplicationSnapshot> {
+        let is_it = |promotion: &&PromotionSnapshot| self.failure.promotion.as_ref() == Some(&promotion.name);
+        let promotion = self.objects.promotions_of(self.stage).find(is_it);
+        let refs = assemble::application_refs(self.stage, promotion, ARGOCD);
+        self.objects.applications_of(self.stage, refs)
     }
 
     fn analysis_run(&self) -> Option<&'a AnalysisRunSnapshot> {

@@ -66,6 +66,7 @@ impl Start {
             account: policy_api::rights::DEFAULT_ACCOUNT.to_owned(),
             scope: Scope([ProjectName::new(self.project.as_str())].into()),
             catalogue: Arc::clone(&self.catalogue),
+            argocd: None,
             listen: None,
             guests: policy_controller::guests::Guests::InPlace,
             stopped: false,

@@ -202,6 +202,7 @@ impl Scene {
             neighbours: &self.stages,
             fleet: None,
             analysis_run: run,
+            applications: &[],
             remembered: memory.good.as_ref(),
             incident: &incident,
             rules: &rules,

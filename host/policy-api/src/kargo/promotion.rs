@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use kube::core::{NamespaceResourceScope, ObjectMeta};
+use policy_core::snapshot::ApplicationRef;
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::Value;
@@ -63,6 +64,8 @@ pub struct StepText {
     pub retry: StepRetry,
     /// Digest over the whole step but its alias.
     pub digest: [u8; 32],
+    /// Argo CD Applications of `config.apps`.
+    pub applications: Vec<ApplicationRef>,
 }
 
 /// `retry` of a step.
@@ -89,8 +92,26 @@ impl<'de> Deserialize<'de> for StepText {
         if let Some(fields) = value.as_object_mut() {
             fields.remove("as");
         }
-        Ok(Self { alias, uses, continue_on_error, retry, digest: digest::of_value(&value) })
+        let applications = if uses.starts_with("argocd-") { applications(&value) } else { Vec::new() };
+        Ok(Self { alias, uses, continue_on_error, retry, digest: digest::of_value(&value), applications })
     }
+}
+
+/// The Applications that a step of Argo CD names. One that is chosen by labels, or whose name Kargo works out, is not
+/// known here.
+fn applications(step: &Value) -> Vec<ApplicationRef> {
+    let apps = step.pointer("/config/apps").and_then(Value::as_array);
+    apps.into_iter().flatten().filter_map(application).collect()
+}
+
+/// `{name, namespace}`, when both are plain texts.
+pub(super) fn application(reference: &Value) -> Option<ApplicationRef> {
+    let text = |key: &str| match reference.get(key) {
+        None => Some(""),
+        Some(value) => value.as_str().filter(|text| !text.contains("${{")),
+    };
+    let name = text("name").filter(|name| !name.is_empty())?.to_owned();
+    Some(ApplicationRef { namespace: text("namespace")?.to_owned(), name })
 }
 
 /// `status`.

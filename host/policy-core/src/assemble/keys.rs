@@ -26,6 +26,7 @@ pub const EXTRA_KEYS: &[(&str, &str)] = &[
     ("stage", "promotion-window"),
     ("stage", "promotion-window-reason"),
     ("stage", "promotion-window-opens-unix-seconds"),
+    ("stage", "argocd-applications"),
     ("promotion", "abort-actor"),
     ("promotion", "hold-origin"),
     ("promotion", "resume-origin"),

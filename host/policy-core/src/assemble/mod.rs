@@ -26,8 +26,8 @@ use crate::name::FreightName;
 use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::snapshot::{
-    AnalysisRunSnapshot, CollectionSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot,
-    StageSnapshot, VerificationSnapshot,
+    AnalysisRunSnapshot, ApplicationRef, ApplicationSnapshot, CollectionSnapshot, ProjectFreight,
+    ProjectSnapshot, PromotionSnapshot, StageSnapshot, VerificationSnapshot,
 };
 use crate::stage_memory::GoodCombination;
 use crate::time::Timestamp;
@@ -68,6 +68,8 @@ pub struct World<'a> {
     pub fleet: Option<&'a FleetSignals>,
     /// The AnalysisRun of the newest verification, when it could be read.
     pub analysis_run: Option<&'a AnalysisRunSnapshot>,
+    /// Argo CD Applications that the Stage may change, when somebody looks.
+    pub applications: &'a [ApplicationSnapshot],
     /// What was good before the Stage's history begins.
     pub remembered: Option<&'a GoodCombination>,
     /// The incident so far.
@@ -82,6 +84,29 @@ pub struct World<'a> {
     pub state: Option<&'a str>,
     /// Deliveries to the Stage in the last 24 hours.
     pub deliveries: &'a [Delivery],
+}
+
+/// Argo CD Applications in a context at most; each is a read of the API server.
+pub const MAX_APPLICATIONS: usize = 8;
+
+/// The Argo CD Applications that the failed Promotion names and those that the last good one changed, at most
+/// [`MAX_APPLICATIONS`]; `argocd` is the namespace of those that name none.
+pub fn application_refs(
+    stage: &StageSnapshot,
+    promotion: Option<&PromotionSnapshot>,
+    argocd: &str,
+) -> Vec<ApplicationRef> {
+    let named =
+        promotion.into_iter().flat_map(|promotion| &promotion.steps).flat_map(|step| &step.applications);
+    let mut refs: Vec<ApplicationRef> = Vec::new();
+    for one in named.chain(&stage.applications) {
+        let namespace = if one.namespace.is_empty() { argocd } else { &one.namespace };
+        let one = ApplicationRef { namespace: namespace.to_owned(), name: one.name.clone() };
+        if refs.len() < MAX_APPLICATIONS && !refs.contains(&one) {
+            refs.push(one);
+        }
+    }
+    refs
 }
 
 impl<'a> World<'a> {

@@ -9,7 +9,7 @@ use super::{World, fact, list, name, neighbours, short};
 use crate::context::{Health, HoldFacts, ProjectFacts, StageFacts};
 use crate::guardrails::{g15_human_hold, g26_two_engines};
 use crate::name::FreightName;
-use crate::snapshot::{HoldSnapshot, PromotionPhase, StageSnapshot};
+use crate::snapshot::{ApplicationSnapshot, HoldSnapshot, PromotionPhase, StageSnapshot};
 use crate::target;
 
 pub(super) fn project(world: &World<'_>) -> ProjectFacts {
@@ -65,7 +65,30 @@ fn extra(world: &World<'_>) -> Vec<(String, String)> {
     extra.extend(list("upstream-stages", neighbours::upstream(world)));
     extra.extend(list("downstream-stages", neighbours::downstream(world)));
     extra.extend(window(stage));
+    extra.extend(list("argocd-applications", world.applications.iter().map(application)));
     extra
+}
+
+/// `NAMESPACE/NAME: sync OutOfSync, health Degraded (...), operation Failed (...), revision ...`.
+fn application(application: &ApplicationSnapshot) -> String {
+    let name = format!("{}/{}", application.is.namespace, application.is.name);
+    let Some(says) = &application.says else { return format!("{name}: not readable for this Stage") };
+    let explained = |what: &str, word: &str, message: &str| match (word, message) {
+        ("", _) => None,
+        (word, "") => Some(format!("{what} {word}")),
+        (word, message) => Some(format!("{what} {word} ({})", short(message))),
+    };
+    let parts = [
+        explained("sync", &says.sync, ""),
+        explained("health", &says.health, &says.health_message),
+        explained("operation", &says.operation, &says.operation_message),
+        explained("revision", &says.revisions.join(" "), ""),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!(
+        "{name}: {}",
+        if parts.is_empty() { "Argo CD says nothing yet".to_owned() } else { parts.join(", ") }
+    )
 }
 
 /// Why the Stage's health says nothing about what runs, if so. After a Promotion that did not succeed Kargo stops

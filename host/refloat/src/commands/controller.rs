@@ -41,6 +41,7 @@ async fn serve(args: &ControllerArgs, catalogue: Arc<Catalogue>) -> Ended {
         account: args.project_account.clone(),
         scope: Scope(args.projects.iter().map(|name| name.as_str().into()).collect()),
         catalogue,
+        argocd: args.argocd_namespace.clone(),
         listen: Some(args.listen),
         guests: Guests::Threads,
         stopped: args.stopped,

@@ -28,6 +28,7 @@ pub(crate) fn install(args: &InstallArgs, printer: &mut Printer) -> Ended {
         image,
         account: args.project_account.clone(),
         rules_config_map: args.rules_config_map.clone(),
+        argocd_namespace: args.argocd_namespace.clone(),
     };
     printer.answer(&policy_api::install::yaml(&install));
     Ok(Exit::AsExpected)

@@ -255,7 +255,11 @@ fn stage(context: &Context) -> Vec<String> {
         let phase = queued.phase.as_deref().unwrap_or("not seen by Kargo yet");
         lines.push(format!("Promotion `{}` of Freight `{}`: {phase}", queued.name, queued.freight));
     }
-    for (key, what) in [("upstream-stages", "before it"), ("downstream-stages", "after it")] {
+    for (key, what) in [
+        ("argocd-applications", "Argo CD"),
+        ("upstream-stages", "before it"),
+        ("downstream-stages", "after it"),
+    ] {
         lines.extend(fact(extra, key).into_iter().flat_map(str::lines).map(|line| format!("{what}: {line}")));
     }
     lines

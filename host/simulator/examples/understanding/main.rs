@@ -163,6 +163,7 @@ fn understand(stores: &Stores, scene: &Scene) -> Option<Context> {
         neighbours: &neighbours,
         fleet: None,
         analysis_run: run.as_ref(),
+        applications: &[],
         remembered: memory.good.as_ref(),
         incident: &incident,
         rules: &rules,

@@ -128,6 +128,7 @@ fn steps(promotion: &Promotion, status: &PromotionStatus, reading: &Reading<'_>)
         snapshot.kind.clone_from(&step.uses);
         snapshot.continue_on_error |= step.continue_on_error;
         snapshot.error_threshold = step.retry.error_threshold;
+        snapshot.applications.clone_from(&step.applications);
         snapshot.timeout_seconds = step.retry.timeout.map(GoDuration::seconds_required);
         snapshot.digest = Some(digest::short(&step.digest));
         steps.push(snapshot);

@@ -62,9 +62,17 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
         health_issue: health_issue(status),
         reconcile_error: reconcile_error(status),
         failure_hint: failure_hint(&status.metadata),
+        applications: applications(stage),
         ignored: is_ignored(&stage.metadata),
         deleting: stage.metadata.deletion_timestamp.is_some(),
     })
+}
+
+/// What Kargo notes on the Stage (`pkg/api/stage.go`, v1.11.2); a text that it would not write says nothing.
+fn applications(stage: &Stage) -> Vec<ApplicationRef> {
+    let noted = annotation(&stage.metadata, keys::ARGOCD_CONTEXT);
+    let noted: Option<Vec<Value>> = noted.and_then(|text| serde_json::from_str(text).ok());
+    noted.iter().flatten().filter_map(super::super::promotion::application).collect()
 }
 
 fn request(request: &RequestText) -> Option<FreightRequest> {
