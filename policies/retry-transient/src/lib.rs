@@ -79,7 +79,7 @@ fn retry(context: &Context) -> Result<Answer, Error> {
     if context.budgets.retries_left == 0 || context.budgets.deliveries_left == 0 {
         return give_up(context, "no delivery is left in this incident's budget");
     }
-    let jitter = Jitter::from_name(settings.text("/jitter")?).unwrap_or(Jitter::Full);
+    let jitter = Jitter::from_name(settings.text("/jitter")?).unwrap_or(Jitter::Equal);
     let backoff = Backoff {
         base_seconds: settings.seconds("/base")?,
         factor: settings.number("/factor")?,
