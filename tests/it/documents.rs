@@ -206,7 +206,7 @@ fn every_policy_in_a_document_is_accepted() -> Outcome {
     let mut modules = BTreeMap::new();
     for name in policy_source::builtins() {
         let policy = engine.load(&policy_source::builtin(name)?.bytes)?;
-        let module = Module::Ready { digest: policy.digest().clone(), manifest: policy.manifest().clone() };
+        let module = Module::ready(policy.digest().clone(), policy.manifest().clone());
         modules.insert(name.to_owned(), module);
     }
     let module = |entry: &ChainEntry| {

@@ -103,7 +103,7 @@ fn acceptance(case: &Value) -> Result<Value, String> {
         None => Module::Missing(modules.keys().map(|name| format!("`{name}`")).collect()),
         Some(Value::String(why)) => Module::NotReady(why.clone()),
         Some(manifest) => match serde_json::from_value(manifest.clone()) {
-            Ok(manifest) => Module::Ready { digest: "sha256:00".into(), manifest },
+            Ok(manifest) => Module::ready("sha256:00".into(), manifest),
             Err(error) => Module::NotReady(format!("the case is wrong: {error}")),
         },
     };

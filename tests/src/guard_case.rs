@@ -18,7 +18,8 @@ use policy_core::incident::{Closed, Delivery, IncidentState};
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, ApplicationSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ApplicationSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot,
+    StageSnapshot,
 };
 use policy_core::time::Timestamp;
 use policy_core::{explain, plan};

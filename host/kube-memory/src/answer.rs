@@ -4,6 +4,8 @@
 //! Order, as on the server: impersonation, rights, then whether there is such a thing at all.
 //! Source: `apiserver/pkg/endpoints/filters/{impersonation,authorization}.go`.
 
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -23,20 +25,40 @@ use crate::write::{Desk, Webhooks, Write};
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A code and an object.
-    Object(u16, Value),
+    Object(u16, Said),
     /// A code and a text, for what is no resource.
     Text(u16, &'static str),
     /// Events.
     Watch(Box<Watch>),
 }
 
+/// An object that is answered. Its text is wanted twice, for the client and for the trail, and made once.
+#[derive(Debug)]
+pub(crate) struct Said {
+    object: Value,
+    text: OnceLock<String>,
+}
+
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        Self::Object(refusal.code(), refusal.status().clone())
+        Self::of(refusal.code(), refusal.status().clone())
     }
 }
 
 impl Answer {
+    pub(crate) fn of(code: u16, object: Value) -> Self {
+        Self::Object(code, Said { object, text: OnceLock::new() })
+    }
+
+    /// What is sent at once; nothing of a watch.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Object(_, said) => said.text.get_or_init(|| said.object.to_string()),
+            Self::Text(_, text) => text,
+            Self::Watch(_) => "",
+        }
+    }
+
     pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Object(code, _) | Self::Text(code, _) => *code,
@@ -54,7 +76,7 @@ impl Answer {
     /// The object, or null.
     pub(crate) fn object(&self) -> &Value {
         match self {
-            Self::Object(_, object) => object,
+            Self::Object(_, said) => &said.object,
             Self::Text(..) | Self::Watch(_) => &Value::Null,
         }
     }
@@ -119,7 +141,7 @@ impl Hearing<'_> {
         };
         let review: Value = serde_json::from_slice(&self.call.body)
             .map_err(|error| Refusal::bad_request(format!("cannot read the review: {error}")))?;
-        Ok(Answer::Object(201, access_review::answer(&review, subject, user, self.rights())?))
+        Ok(Answer::of(201, access_review::answer(&review, subject, user, self.rights())?))
     }
 
     fn on_resource(&mut self, verb: Verb, user: &User) -> Result<Answer, Refusal> {
@@ -151,7 +173,7 @@ impl Hearing<'_> {
             Verb::Delete => self.desk().delete(write)?,
             Verb::DeleteCollection => self.desk().delete_many(write)?,
         };
-        Ok(Answer::Object(code, object))
+        Ok(Answer::of(code, object))
     }
 
     fn get(&self, kind: Kind<'_>) -> Result<Value, Refusal> {
@@ -188,7 +210,7 @@ fn impersonation(resource: &str, namespace: &str, name: &str) -> Attributes {
 fn without_resource(call: &Call) -> Answer {
     match call.path.as_str() {
         "/healthz" | "/livez" | "/readyz" => Answer::Text(200, "ok"),
-        "/version" => Answer::Object(200, json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})),
+        "/version" => Answer::of(200, json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})),
         _ => Answer::Text(404, "404 page not found\n"),
     }
 }

@@ -154,7 +154,7 @@ impl State {
     fn note(&mut self, call: &Call, user: &User, answer: &Answer, now: Timestamp) {
         let mut request = trail::request(call, user.name(), now.to_string());
         request.code = answer.code();
-        self.trail.add(call, request, answer.object());
+        self.trail.add(call, request, answer);
     }
 }
 
@@ -233,8 +233,7 @@ async fn serve(
             });
             StreamBody::new(lines).boxed_unsync()
         }
-        Answer::Object(_, object) => whole(serde_json::to_vec(&object)?),
-        Answer::Text(_, text) => whole(text.into()),
+        Answer::Object(..) | Answer::Text(..) => whole(answer.text().into()),
     };
     Ok(response.body(body)?)
 }

@@ -7,6 +7,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::Answer;
 use crate::audit::{Request, Requests};
 use crate::call::{Call, Verb};
 
@@ -18,16 +19,16 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// Adds a request and its answer. `answer` is null for what is no JSON.
-    pub(crate) fn add(&mut self, call: &Call, request: Request, answer: &Value) {
+    /// Adds a request and its answer.
+    pub(crate) fn add(&mut self, call: &Call, request: Request, answer: &Answer) {
         let line = request.to_string();
-        for part in [line.as_bytes(), call.body.as_slice(), answer.to_string().as_bytes()] {
+        for part in [line.as_bytes(), call.body.as_slice(), answer.text().as_bytes()] {
             self.note(part);
         }
         let is_write = request.is_write_attempt();
         self.requests.push(Request {
             request_object: is_write.then(|| serde_json::from_slice(&call.body).ok()).flatten(),
-            response_object: is_write.then(|| answer.clone()),
+            response_object: is_write.then(|| answer.object().clone()),
             ..request
         });
     }

@@ -281,7 +281,7 @@ fn line_of(change: &Change, selector: &Selector) -> Option<String> {
 }
 
 fn event(kind: &str, object: &Value) -> String {
-    format!("{}\n", json!({"type": kind, "object": object}))
+    format!("{{\"object\":{object},\"type\":\"{kind}\"}}\n")
 }
 
 fn check_options(call: &Call) -> Result<(), Refusal> {

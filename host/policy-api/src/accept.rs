@@ -4,6 +4,8 @@
 //! order of the fields. No problems means that it is acceptable.
 //! Structure (names, ranges, exactly one of) is the API server's job; here is what no schema can say.
 
+use std::sync::Arc;
+
 use policy_core::deadlines::Deadlines;
 use policy_core::decision::ActionKind;
 use policy_core::failure::Trigger;
@@ -40,19 +42,29 @@ pub enum Author {
 }
 
 /// What is known about the module of a chain entry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Module {
     /// It can be used.
     Ready {
         /// Digest of its bytes.
         digest: Digest,
         /// What it says about itself.
-        manifest: Manifest,
+        manifest: Arc<Manifest>,
+        /// Its settings schema.
+        schema: Arc<settings::Schema>,
     },
     /// There is an object, and it cannot be used; the text says why.
     NotReady(String),
     /// There is no such object or built-in policy. The names of those that there are, for advice.
     Missing(Vec<String>),
+}
+
+impl Module {
+    /// A module that can be used.
+    pub fn ready(digest: Digest, manifest: Manifest) -> Self {
+        let schema = Arc::new(settings::Schema::read(&manifest.settings_schema));
+        Self::Ready { digest, manifest: Arc::new(manifest), schema }
+    }
 }
 
 /// Every problem of `body`. `module` says what is known about an entry's module; it is asked once per entry.
@@ -143,9 +155,9 @@ fn entry_problems(
             let message = format!("`{source}` cannot be used: {why}");
             vec![problem(format!("{path}/{field}"), reasons::MODULE_NOT_READY, message)]
         }
-        Module::Ready { manifest, .. } => {
+        Module::Ready { manifest, schema, .. } => {
             let mut problems = undeclared(body, caps, manifest, &format!("{path}/{field}"));
-            problems.extend(setting_problems(entry, manifest, path));
+            problems.extend(setting_problems(entry, schema, path));
             problems
         }
     }
@@ -171,10 +183,10 @@ fn undeclared(body: &PolicyBody, caps: &Caps, manifest: &Manifest, path: &str) -
     vec![problem(path, reasons::ACTION_NOT_ALLOWED, message)]
 }
 
-fn setting_problems(entry: &ChainEntry, manifest: &Manifest, path: &str) -> Vec<Problem> {
+fn setting_problems(entry: &ChainEntry, schema: &settings::Schema, path: &str) -> Vec<Problem> {
     let empty = Value::Object(serde_json::Map::new());
     let document = entry.settings.as_ref().unwrap_or(&empty);
-    let Err(found) = settings::accept(document, &manifest.settings_schema) else { return Vec::new() };
+    let Err(found) = schema.accept(document) else { return Vec::new() };
     let place = |found: settings::Problem| {
         problem(format!("{path}/settings{}", found.path), reasons::INVALID_SETTINGS, found.message)
     };

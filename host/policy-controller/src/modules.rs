@@ -15,6 +15,7 @@ use policy_api::crd::policy_body::{ChainEntry, ModuleKind};
 use policy_api::crd::policy_module::{ClusterModuleSource, ConfigMapSource};
 use policy_core::manifest::Manifest;
 use policy_core::name::{Digest, ProjectName};
+use policy_core::settings::Schema;
 use policy_engine::{Engine, Policy};
 use policy_source::{Component, SourceError};
 
@@ -49,7 +50,9 @@ pub struct Loaded {
     /// The component.
     pub policy: Arc<Policy>,
     /// What it says about itself.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
+    /// Its settings schema.
+    pub schema: Arc<Schema>,
     /// The digest of its bytes.
     pub digest: Digest,
     /// The size of its bytes.
@@ -105,7 +108,8 @@ impl Modules {
         let state = ModuleKey::of(entry, project).and_then(|key| self.state(&key));
         match state {
             Some(ModuleState { loaded: Some(loaded), .. }) => {
-                accept::Module::Ready { digest: loaded.digest, manifest: loaded.manifest }
+                let Loaded { digest, manifest, schema, .. } = loaded;
+                accept::Module::Ready { digest, manifest, schema }
             }
             Some(ModuleState { unusable: Some(unusable), .. }) if entry.builtin.is_none() => {
                 accept::Module::NotReady(unusable.message)
@@ -184,7 +188,8 @@ impl Modules {
         let policy =
             loaded.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(&error)))?;
         let loaded = Loaded {
-            manifest: policy.manifest().clone(),
+            manifest: Arc::new(policy.manifest().clone()),
+            schema: Arc::new(Schema::read(&policy.manifest().settings_schema)),
             policy: Arc::new(policy),
             digest: digest.clone(),
             size_bytes,

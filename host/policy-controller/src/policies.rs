@@ -18,7 +18,7 @@ use policy_core::guest_fault::{GuestFault, GuestFaultKind};
 use policy_core::manifest::Role;
 use policy_core::name::{Digest, ProjectName};
 use policy_core::rules::Rules;
-use policy_core::settings::{self, Settings};
+use policy_core::settings::Settings;
 use policy_engine::Policy;
 
 use crate::modules::{ModuleKey, Modules};
@@ -188,7 +188,9 @@ impl Policies {
         })?;
         let empty = serde_json::Value::Object(serde_json::Map::new());
         let document = entry.settings.as_ref().unwrap_or(&empty);
-        let settings = settings::accept(document, &loaded.manifest.settings_schema)
+        let settings = loaded
+            .schema
+            .accept(document)
             .map_err(|_| "its module was replaced by one that does not take its settings".to_owned())?;
         Ok(ChainPolicy {
             name: entry.name.clone(),

@@ -45,41 +45,63 @@ pub enum Scalar {
     Text(String),
 }
 
-/// Checks `document` against `schema`, fills in defaults and converts durations.
-///
-/// A text whose schema says `"format": "duration"` is read by [`crate::time::parse_duration`] and becomes a whole
-/// number of seconds. A missing document counts as `{}`. Object members are in the order of their names.
+/// A module's settings schema, read once: reading it costs far more than checking a document.
+#[derive(Debug)]
+pub struct Schema {
+    document: Value,
+    validator: Result<jsonschema::Validator, Problem>,
+}
+
+impl Schema {
+    /// Reads a schema. One that is wrong takes no settings, and says why then.
+    pub fn read(text: &str) -> Self {
+        let document: Value = match serde_json::from_str(text) {
+            Ok(document) => document,
+            Err(error) => {
+                let wrong = problem("", format!("the module's settings schema is no JSON: {error}"));
+                return Self { document: Value::Null, validator: Err(wrong) };
+            }
+        };
+        let validator = jsonschema::draft202012::options().should_validate_formats(false).build(&document);
+        let wrong = |error| problem("", format!("the module's settings schema is wrong: {error}"));
+        let validator = validator.map_err(wrong);
+        Self { document, validator }
+    }
+
+    /// Checks `document`, fills in defaults and converts durations.
+    ///
+    /// A text whose schema says `"format": "duration"` is read by [`crate::time::parse_duration`] and becomes a whole
+    /// number of seconds. A missing document counts as `{}`. Object members are in the order of their names.
+    ///
+    /// # Errors
+    /// Every problem found, sorted by place, each with the JSON Pointer of the offending place.
+    pub fn accept(&self, document: &Value) -> Result<Settings, Vec<Problem>> {
+        let validator = self.validator.as_ref().map_err(|wrong| vec![wrong.clone()])?;
+        let mut settings = match document {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            other => other.clone(),
+        };
+        let shape = shape::Shape::new(&self.document);
+        shape.fill(&mut settings);
+        let found = validator.iter_errors(&settings);
+        let mut problems: Vec<Problem> =
+            found.flat_map(|error| words::problems(&error, &self.document)).collect();
+        shape.convert(&mut settings, "", &mut problems);
+        if !problems.is_empty() {
+            problems.sort_by(|a, b| (&a.path, &a.message).cmp(&(&b.path, &b.message)));
+            problems.dedup();
+            return Err(problems);
+        }
+        Ok(as_given(&settings))
+    }
+}
+
+/// [`Schema::accept`] for one document.
 ///
 /// # Errors
-/// Every problem found, sorted by place, each with the JSON Pointer of the offending place.
+/// As there.
 pub fn accept(document: &Value, schema: &str) -> Result<Settings, Vec<Problem>> {
-    let schema: Value = match serde_json::from_str(schema) {
-        Ok(schema) => schema,
-        Err(error) => {
-            return Err(vec![problem("", format!("the module's settings schema is no JSON: {error}"))]);
-        }
-    };
-    let validator = match jsonschema::draft202012::options().should_validate_formats(false).build(&schema) {
-        Ok(validator) => validator,
-        Err(error) => {
-            return Err(vec![problem("", format!("the module's settings schema is wrong: {error}"))]);
-        }
-    };
-    let mut settings = match document {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        other => other.clone(),
-    };
-    let shape = shape::Shape::new(&schema);
-    shape.fill(&mut settings);
-    let mut problems: Vec<Problem> =
-        validator.iter_errors(&settings).flat_map(|error| words::problems(&error, &schema)).collect();
-    shape.convert(&mut settings, "", &mut problems);
-    if !problems.is_empty() {
-        problems.sort_by(|a, b| (&a.path, &a.message).cmp(&(&b.path, &b.message)));
-        problems.dedup();
-        return Err(problems);
-    }
-    Ok(as_given(&settings))
+    Schema::read(schema).accept(document)
 }
 
 /// A document as it is: no default is filled in, and nobody has said that a module takes it.
