@@ -3,6 +3,9 @@
 
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+# How long `make soak` is.
+SEEDS ?= 5000
+KILLS ?= 20
 
 # In this order: what is quick to fail comes before what is slow. Add a part by adding its target and its name.
 TEST_PARTS := wasm-target fmt deny builtins test-binaries build cargo-test
@@ -10,7 +13,7 @@ TEST_PARTS := wasm-target fmt deny builtins test-binaries build cargo-test
 # Clippy looks at our crates while they are compiled, so that dependencies are compiled once and not once more for lints.
 LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
-.PHONY: help demo test lint bench fuzz kargo-live $(TEST_PARTS)
+.PHONY: help demo test lint bench soak fuzz kargo-live $(TEST_PARTS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  %-15s %s\n", $$1, $$2 }'
@@ -62,6 +65,15 @@ bench: builtins ## what a decision and a simulated incident cost, beside the fig
 	target/release/examples/incidents target/release/refloat-compile host/refloat/demo/scenarios/*.yaml tests/scenarios/*.yaml
 	$(CARGO) build --release --quiet -p simulator --example understanding
 	target/release/examples/understanding tests/data/captures
+
+# No part of `make test`: the same with many more seeds, kills and random inputs.
+soak: builtins test-binaries ## for hours: SEEDS (5000), KILLS (20 rounds over all steps), then `fuzz` with FUZZ_SECONDS
+	REFLOAT_SEEDS=$(SEEDS) $(LINTING) $(CARGO) test --quiet --workspace --test it -- --nocapture simulate::a_run_is_a_function
+	@for round in $$(seq $(KILLS)); do \
+	  echo "kills: round $$round of $(KILLS)"; \
+	  $(LINTING) $(CARGO) test --quiet --workspace --test it -- --nocapture crash:: || exit 1; \
+	done
+	@scripts/fuzz $(FUZZ_TARGETS)
 
 fuzz: ## random input to what reads other people's texts and objects, FUZZ_SECONDS (60) per target (needs a C++ compiler)
 	@scripts/fuzz $(FUZZ_TARGETS)

@@ -119,7 +119,8 @@ fn a_run_is_a_function_of_scenario_and_seed() -> Outcome {
     let engine = engine()?;
     let mut scenarios = scenarios()?.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     scenarios.retain(is_short);
-    for (seed, scenario) in (1..=SEEDS).zip(scenarios.iter().cycle()) {
+    let (n_seeds, began) = (seeds()?, std::time::Instant::now());
+    for (seed, scenario) in (1..=n_seeds).zip(scenarios.iter().cycle()) {
         let (one, two) = (play(scenario, seed, &engine)?, play(scenario, seed, &engine)?);
         ensure!(one.hash == two.hash, "seed {seed} of `{}` gives two runs", scenario.title);
         ensure!(one.timeline == two.timeline, "seed {seed} of `{}` gives two stories", scenario.title);
@@ -131,7 +132,15 @@ fn a_run_is_a_function_of_scenario_and_seed() -> Outcome {
             one.facts.doubles
         );
     }
+    let plays_per_second = 2.0 * n_seeds as f64 / began.elapsed().as_secs_f64();
+    println!("{n_seeds} seeds, each played twice: {plays_per_second:.1} plays a second");
     Ok(())
+}
+
+/// How many, unless `make soak` wants more.
+fn seeds() -> anyhow::Result<u64> {
+    let asked = std::env::var("REFLOAT_SEEDS").ok().map(|text| text.parse()).transpose();
+    Ok(asked.context("REFLOAT_SEEDS is no number")?.unwrap_or(SEEDS))
 }
 
 /// Whether it is over within two hours: who waits for a day sends the same requests again and again.
