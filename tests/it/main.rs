@@ -13,6 +13,7 @@
 mod acceptance;
 mod api_script;
 mod apiserver_smoke;
+mod argocd;
 mod bad_objects;
 mod classify;
 mod controller;
