@@ -4,7 +4,7 @@
 //! In: captured scenes with one or more random changes. Out: nothing, or the smallest change that breaks a promise. Named
 //! mistakes have cases under `tests/cases/read/`; `make fuzz` goes on where this ends.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use policy_api::kargo;
 use policy_api::kargo::convert::{self, Reading};
@@ -211,7 +211,7 @@ impl Scene {
                     stage,
                     promotions: &self.promotions,
                     freight: &self.freight,
-                    neighbours: &self.stages,
+                    neighbours: &self.stages.iter().cloned().map(Arc::new).collect::<Vec<_>>(),
                     fleet: None,
                     analysis_run: run,
                     applications: &[],

@@ -4,6 +4,7 @@
 //! the core says, as JSON. Nothing here decides anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use policy_core::assemble::{self, World};
 use policy_core::chain::{self, Entry};
@@ -281,7 +282,7 @@ pub fn context_of(situation: &Situation) -> Context {
         stage: &situation.stage,
         promotions: &situation.promotions,
         freight: &situation.freight,
-        neighbours: &situation.neighbours,
+        neighbours: &situation.neighbours.iter().cloned().map(Arc::new).collect::<Vec<_>>(),
         applications: &situation.applications,
         fleet: situation.fleet.as_ref(),
         remembered: None,

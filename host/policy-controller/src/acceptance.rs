@@ -215,7 +215,7 @@ async fn tell<K: Resource<DynamicType = ()>>(host: &Host, object: &K, statement:
 
 /// Stages that a policy rules, and the names that tie with it.
 struct Ruled {
-    stages: Vec<StageSnapshot>,
+    stages: Vec<Arc<StageSnapshot>>,
     tied: Vec<String>,
 }
 

@@ -3,6 +3,8 @@
 //! In: the stores, and Argo CD's Applications. Out: values for the context. None of it decides whether anything is
 //! written. Costs one pass over the Project's Stages and one over all Incidents, and copies only what is meant.
 
+use std::sync::Arc;
+
 use policy_api::kargo;
 use policy_core::assemble;
 use policy_core::failure::Failure;
@@ -15,11 +17,10 @@ use crate::queue::StageKey;
 use crate::scene::Scene;
 
 /// Stages that the Stage gets Freight from or gives it to.
-pub(crate) fn neighbours(host: &Host, stage: &StageSnapshot) -> Vec<StageSnapshot> {
-    host.stores.with(|known| {
-        let all = known.stages.values();
-        all.filter(|other| assemble::is_neighbour(stage, other)).cloned().collect()
-    })
+pub(crate) fn neighbours(host: &Host, stage: &StageSnapshot) -> Vec<Arc<StageSnapshot>> {
+    let mut all = host.stores.stages_of(&stage.project);
+    all.retain(|other| assemble::is_neighbour(stage, other));
+    all
 }
 
 /// Argo CD Applications that the Stage may change. What cannot be read is named and no more: no decision waits for it.

@@ -175,7 +175,7 @@ impl Feeds {
         let read = |stage: &kargo::Stage| {
             let snapshot = read_or_log(convert::stage(stage))?;
             let key = StageKey { project: snapshot.project.clone(), stage: snapshot.name.clone() };
-            self.scope.covers(&key.project).then_some((key, snapshot))
+            self.scope.covers(&key.project).then(|| (key, Arc::new(snapshot)))
         };
         let woken = self.stores.with(|known| match change {
             Change::All(list) => {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use policy_api::crd::{
     ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, Incident, PolicyModule, StageRecord,
 };
-use policy_core::name::{ProjectName, PromotionName};
+use policy_core::name::{ProjectName, PromotionName, StageName};
 use policy_core::snapshot::{
     ProjectFreight, ProjectSnapshot, PromotionPolicy, PromotionSnapshot, StageSnapshot,
 };
@@ -69,7 +69,7 @@ pub struct Known {
     /// Promotion policies of each ProjectConfig.
     pub promotion_policies: BTreeMap<ProjectName, Vec<PromotionPolicy>>,
     /// Stages.
-    pub stages: BTreeMap<StageKey, StageSnapshot>,
+    pub stages: BTreeMap<StageKey, Arc<StageSnapshot>>,
     /// Promotions of each Stage.
     pub promotions: BTreeMap<StageKey, BTreeMap<PromotionName, PromotionSnapshot>>,
     /// Freight of each Project.
@@ -135,14 +135,11 @@ impl Stores {
     }
 
     /// Stages of a Project.
-    pub fn stages_of(&self, project: &ProjectName) -> Vec<StageSnapshot> {
+    pub fn stages_of(&self, project: &ProjectName) -> Vec<Arc<StageSnapshot>> {
+        let first = StageKey { project: project.clone(), stage: StageName::default() };
         self.with(|known| {
-            known
-                .stages
-                .iter()
-                .filter(|(key, _)| key.project == *project)
-                .map(|(_, stage)| stage.clone())
-                .collect()
+            let from = known.stages.range(first..).take_while(|(key, _)| key.project == *project);
+            from.map(|(_, stage)| Arc::clone(stage)).collect()
         })
     }
 

@@ -4,6 +4,7 @@
 //! controller would, by the same functions. Nothing is looked up here, and nothing is decided.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use policy_api::crd::PolicyBody;
 use policy_api::crd::policy_body::ChainEntry;
@@ -140,13 +141,8 @@ impl<'a> Scene<'a> {
 
     /// The context that a policy with these settings would get.
     pub(crate) fn context(&self, settings: &Settings) -> Context {
-        let neighbours: Vec<StageSnapshot> = self
-            .objects
-            .stages
-            .iter()
-            .filter(|other| assemble::is_neighbour(self.stage, other))
-            .cloned()
-            .collect();
+        let around = self.objects.stages.iter().filter(|other| assemble::is_neighbour(self.stage, other));
+        let neighbours: Vec<Arc<StageSnapshot>> = around.cloned().map(Arc::new).collect();
         let is_own = |one: &&PromotionSnapshot| one.project == self.stage.project;
         let promotions: Vec<_> = self.objects.promotions.iter().filter(is_own).cloned().collect();
         assemble::context(&World {

@@ -4,7 +4,7 @@
 //! change where, what to, and how much of the rest belongs to it. Holds: what cannot be read is named by object and path,
 //! nothing panics, a look says the same twice, and every context fits into its size.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use policy_api::kargo::convert::{self, ConvertError, Reading};
 use policy_api::kargo::{self, ProjectConfig};
@@ -199,7 +199,7 @@ impl Scene {
             stage,
             promotions: &self.promotions,
             freight: &self.freight,
-            neighbours: &self.stages,
+            neighbours: &self.stages.iter().cloned().map(Arc::new).collect::<Vec<_>>(),
             fleet: None,
             analysis_run: run,
             applications: &[],

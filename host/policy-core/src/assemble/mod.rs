@@ -14,6 +14,8 @@ mod stage;
 
 use sha2::{Digest as _, Sha256};
 
+use std::sync::Arc;
+
 use crate::classify::catalogue::Catalogue;
 use crate::context::{AttemptFacts, Budgets, Context, FailureFacts, IncidentFacts};
 use crate::decision::ActionKind;
@@ -63,7 +65,7 @@ pub struct World<'a> {
     /// Freight of the Project.
     pub freight: &'a ProjectFreight,
     /// Stages that the Stage gets Freight from or gives it to, see [`is_neighbour`]; others are left out.
-    pub neighbours: &'a [StageSnapshot],
+    pub neighbours: &'a [Arc<StageSnapshot>],
     /// What fails elsewhere, when somebody looks.
     pub fleet: Option<&'a FleetSignals>,
     /// The AnalysisRun of the newest verification, when it could be read.

@@ -31,7 +31,8 @@ fn lines(world: &World<'_>, is_meant: impl Fn(&StageSnapshot) -> bool) -> Vec<St
     let failing = world.failing();
     let holds = |stage: &StageSnapshot| failing.as_ref().is_some_and(|failing| holds(stage, failing));
     let is_meant = |other: &&StageSnapshot| other.project == world.stage.project && is_meant(other);
-    let mut found: Vec<&StageSnapshot> = world.neighbours.iter().filter(is_meant).collect();
+    let all = world.neighbours.iter().map(AsRef::as_ref);
+    let mut found: Vec<&StageSnapshot> = all.filter(is_meant).collect();
     found.sort_by_key(|stage| (!holds(stage), &stage.name));
     found.into_iter().map(line).collect()
 }

@@ -19,6 +19,7 @@ mod table;
 use std::hint::black_box;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use policy_api::kargo::{self, convert};
 use policy_controller::queue::StageKey;
@@ -122,7 +123,7 @@ fn fill(stores: &Stores, project: &Project, scenes: &[Scene]) -> Outcome<()> {
         known.freight.insert(name.clone(), freight.into());
         for scene in scenes {
             let key = StageKey { project: name.clone(), stage: scene.stage.name.clone() };
-            known.stages.insert(key, scene.stage.clone());
+            known.stages.insert(key, Arc::new(scene.stage.clone()));
         }
     });
     Ok(())
@@ -133,9 +134,8 @@ fn understand(stores: &Stores, scene: &Scene) -> Option<Context> {
     let Scene { stage, promotions, run } = scene;
     let project = stores.project(&stage.project)?;
     let freight = stores.freight(&stage.project);
-    let neighbours: Vec<StageSnapshot> = stores.with(|known| {
-        known.stages.values().filter(|other| assemble::is_neighbour(stage, other)).cloned().collect()
-    });
+    let mut neighbours = stores.stages_of(&stage.project);
+    neighbours.retain(|other| assemble::is_neighbour(stage, other));
     let rules = Rules::default();
     let memory = StageMemory::default().after_look(stage, promotions, &[], NOW);
     let sight = Sight {
