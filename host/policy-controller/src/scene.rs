@@ -4,11 +4,12 @@
 //! cache; Project and Freight from the stores; the AnalysisRun live when there is one.
 //! Nothing here writes, and nothing here decides.
 
+use kube::ResourceExt as _;
 use policy_api::kargo::{self, convert};
 use policy_core::context::ActorKind;
 use policy_core::detect;
 use policy_core::incident::{Delivery, IncidentState};
-use policy_core::name::VerificationId;
+use policy_core::name::{PromotionName, VerificationId};
 use policy_core::snapshot::{
     AnalysisRunSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
     VerificationSnapshot,
@@ -144,7 +145,7 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
         host.requests.promotions_of(key, &label).await.map_err(failed)?;
     let reading = convert::Reading { account: &host.account, capture };
     let mut promotions: Vec<_> =
-        objects.into_iter().filter_map(|object| understood(object, &reading)).collect();
+        objects.into_iter().filter_map(|object| understood(object, &stage, &reading)).collect();
     promotions.retain(|promotion| promotion.stage == key.stage);
     promotions.sort_by(|one, two| one.name.cmp(&two.name));
     let Some(project) = host.stores.project(&key.project) else { return Ok(None) };
@@ -157,15 +158,31 @@ pub async fn read(host: &Host, key: &StageKey, capture: &[String]) -> Result<Opt
     Ok(Some(scene))
 }
 
-/// A Promotion that cannot be understood is left out: it must not keep its Stage from being handled.
+/// A Promotion as far as it can be understood. One that cannot must not keep its Stage from being handled for ever: if the
+/// Stage has recorded it or a later one, it is over and left out. Of a newer one nobody knows whether it runs, nor whose it
+/// is, so it counts as queued.
 fn understood(
     object: kargo::Perhaps<kargo::Promotion>,
+    stage: &StageSnapshot,
     reading: &convert::Reading<'_>,
 ) -> Option<PromotionSnapshot> {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
     let read = object.object().map_err(|error| *error);
-    read.and_then(|object| convert::promotion(&object, reading))
-        .inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "Promotion left out"))
-        .ok()
+    let error = match read.and_then(|object| convert::promotion(&object, reading)) {
+        Ok(promotion) => return Some(promotion),
+        Err(error) => error,
+    };
+    let name = PromotionName::from(name);
+    let is_over = stage.last_promotion.as_ref().is_some_and(|last| name <= last.name);
+    let told = if is_over { "Promotion left out" } else { "Promotion counts as queued" };
+    tracing::warn!(error = &error as &dyn std::error::Error, "{told}");
+    (!is_over).then(|| PromotionSnapshot {
+        project: stage.project.clone(),
+        name,
+        uid: uid.into(),
+        stage: stage.name.clone(),
+        ..PromotionSnapshot::default()
+    })
 }
 
 /// Reads the AnalysisRun of a verification, if it has one and it is still there. One that cannot be understood counts as

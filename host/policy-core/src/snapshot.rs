@@ -61,7 +61,7 @@ impl PromotionPhase {
 }
 
 /// A Promotion.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PromotionSnapshot {
     /// The Project.
