@@ -12,8 +12,8 @@ use regex::{Captures, Regex};
 
 use super::{MARK, rules};
 
-/// How far back a map of Go may have opened, in bytes.
-const MAX_MAP: usize = 300;
+/// How far away a bracket may be, in bytes: where a map of Go opened, where an expression ends.
+const MAX_NEAR: usize = 300;
 
 /// The patterns that this file needs.
 pub(super) struct Patterns {
@@ -99,10 +99,9 @@ fn place<'t>(text: &'t str, found: &Captures<'t>, at: usize) -> Option<Place<'t>
     let part = |name: &str| found.name(name).map(|part| part.as_str());
     let name = part("header").or(part("name")).or(part("weak")).or(part("auth"))?;
     let separator = part("separator").unwrap_or_default();
-    let lower = name.to_ascii_lowercase();
-    let kind = match part("header") {
-        Some(_) if lower.ends_with("authorization") => Kind::Authorization,
-        Some(_) if lower.ends_with("cookie") => Kind::Cookie,
+    let kind = match part("header").map(str::to_ascii_lowercase) {
+        Some(header) if header.ends_with("authorization") => Kind::Authorization,
+        Some(header) if header.ends_with("cookie") => Kind::Cookie,
         Some(_) => Kind::Header,
         None if part("weak").is_some() => Kind::Weak,
         None if part("auth").is_some() => Kind::Auth,
@@ -111,7 +110,7 @@ fn place<'t>(text: &'t str, found: &Captures<'t>, at: usize) -> Option<Place<'t>
     let (close, trimmed) = (part("close").unwrap_or_default(), separator.trim());
     let before = text.get(..found.get(0)?.start())?;
     let is_flag = matches!(trimmed, "" | ",");
-    // A value on another line belongs to a quoted name, and one that is quoted more is not a value of this.
+    // A flag is a name behind one or two dashes; a value on another line belongs to a quoted name.
     let belongs = if is_flag {
         let dashes = before.trim_end_matches('-');
         let is_word = dashes.ends_with(|c: char| c.is_ascii_alphanumeric());
@@ -139,9 +138,8 @@ fn place<'t>(text: &'t str, found: &Captures<'t>, at: usize) -> Option<Place<'t>
 impl Patterns {
     /// Where in `rest` the secret is, if there is one.
     fn value(&self, place: &Place<'_>) -> Option<Range<usize>> {
-        // Redacted already, an expression that says where the secret is, a comparison, `secret::x`, a scheme of a URL.
-        if ["***", "${", "{{", "=", "~", ":", "//"].iter().any(|start| place.rest.starts_with(start))
-            || !place.may_be()
+        // Redacted already, or an expression that says where the secret is.
+        if place.rest.starts_with(MARK) || is_expression(place.rest) || place.is_operator() || !place.may_be()
         {
             return None;
         }
@@ -150,7 +148,8 @@ impl Patterns {
         // `{` opens a list only in a literal of Go: `http.Header{"Authorization": {"Bearer x"}}`.
         let is_object = place.rest.starts_with('{');
         let found = match opener.name("quote") {
-            None if is_object => None,
+            None if is_object && (place.separator != "=" || place.is_spaced) => None,
+            None if is_object => self.word(place),
             Some(_) if is_object && !place.is_header() => None,
             Some(quote) => self.quoted(place, list > 0, quote.as_str(), quote.end()),
             None if !place.close.is_empty() && place.separator.is_empty() => None,
@@ -166,9 +165,9 @@ impl Patterns {
         let rest = place.rest;
         let closed = closing(rest.get(start..)?, quote);
         let Some(mut close) = closed.map(|close| start + close.start..start + close.end) else {
-            // Cut off: up to the end of the line, if it is sure to be a value.
-            let line = rest.get(start..)?.split('\n').next().unwrap_or_default();
-            return place.is_certain().then_some(start..start + line.len());
+            // Cut off: up to the end of the line.
+            let line = rest.get(start..)?.split('\n').next()?;
+            return (place.is_certain() || begins_with_secret(line)).then_some(start..start + line.len());
         };
         let first = rest.get(start..close.start)?;
         while let Some(next) = self.next.find(rest.get(close.end..)?).filter(|_| is_list) {
@@ -179,7 +178,8 @@ impl Patterns {
         if rest.starts_with('{') && rest.get(close.end..)?.trim_start().starts_with(':') {
             return None;
         }
-        let is_secret = place.is_certain() || place.is_alone(rest.get(close.end..)?) || looks_secret(first);
+        let is_secret =
+            place.is_certain() || place.is_alone(rest.get(close.end..)?) || begins_with_secret(first);
         is_secret.then_some(start..close.start)
     }
 
@@ -204,7 +204,9 @@ impl Patterns {
             let end = end(rest, |c| c.is_whitespace() || r#""'\]{}&"#.contains(c));
             return (!place.is_reference() || looks_secret(rest.get(..end)?)).then_some(0..end);
         }
-        if let Some(scheme) = self.scheme.find(rest).filter(|_| place.separator.contains('=')) {
+        if let Some(scheme) =
+            self.scheme.find(rest).filter(|_| place.separator.contains('=') || place.is_member)
+        {
             return Some(0..scheme.end());
         }
         if place.separator.contains('=') {
@@ -234,9 +236,14 @@ impl Patterns {
         let Some(second) = found.name("second") else { return Some(0..whole) };
         let is_scheme = found.name("scheme").is_some();
         let word = first.as_str();
+        if begins_with_prose(word) {
+            return None;
+        }
         if begins_with_prose(second.as_str()) {
+            // HTTP writes `Bearer`, prose "basic auth is required".
+            let is_prose = !is_scheme || rest.starts_with(|c: char| c.is_ascii_lowercase());
             let is_word = word.len() < 16 && word.bytes().all(|b| b.is_ascii_lowercase());
-            return (is_scheme || !is_word).then_some(0..first.end());
+            return (!is_prose || !is_word).then_some(0..first.end());
         }
         let is_end = rest.get(second.end()..)?.chars().next().is_none_or(|c| "\n\"'\\]},".contains(c));
         let is_pair = !is_scheme && (is_end || looks_secret(second.as_str()));
@@ -260,6 +267,16 @@ impl Place<'_> {
                 !self.separator.contains('=') || (!self.is_spaced && self.separator == "=") || self.begins()
             }
             Kind::Authorization | Kind::Cookie | Kind::Header => true,
+        }
+    }
+
+    /// Whether the separator is a part of `==`, `=~`, `::` or `://`.
+    fn is_operator(&self) -> bool {
+        let begins = |start: &str| self.rest.starts_with(start);
+        match self.separator {
+            "=" => begins("=") || (self.is_spaced && begins("~")),
+            ":" => !self.is_spaced && (begins(":") || begins("//")),
+            _ => false,
         }
     }
 
@@ -300,14 +317,23 @@ impl Place<'_> {
         if self.separator != ":" || self.is_spaced || !self.close.is_empty() {
             return false;
         }
-        let mut from = self.before.len().saturating_sub(MAX_MAP);
+        let mut from = self.before.len().saturating_sub(MAX_NEAR);
         while !self.before.is_char_boundary(from) {
             from += 1;
         }
         let near = self.before.get(from..).unwrap_or_default();
-        let opened = near.trim_end_matches(|c| !"[{]}\n".contains(c));
-        let is_first = opened.len() == near.len();
-        (opened.ends_with('{') || opened.ends_with("map[")) && (is_first || near.ends_with(' '))
+        let mut closed = 0_usize;
+        for (at, character) in near.char_indices().rev() {
+            match character {
+                ']' | '}' => closed += 1,
+                '[' | '{' if closed > 0 => closed -= 1,
+                '[' => return near.get(..at).is_some_and(|before| before.ends_with("map")),
+                '{' => return true,
+                '\n' => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// The values of a list without quotes, which starts at `start`: `[Bearer x]`.
@@ -332,11 +358,17 @@ impl Place<'_> {
         };
         let is_prose = value.contains(' ') && begins_with_prose(value);
         value == MARK
-            || value.starts_with("${")
+            || is_expression(value)
             || is_count
             || is_prose
             || is_in(rules::NONE, &value.to_ascii_lowercase())
     }
+}
+
+/// `${{ secret("x").token }}`, `${TOKEN}`, `{{ .Values.token }}`: where the secret is, not the secret.
+fn is_expression(text: &str) -> bool {
+    let begins = text.starts_with("${") || text.starts_with("{{");
+    begins && text.bytes().take(MAX_NEAR).take_while(|byte| *byte != b'\n').any(|byte| byte == b'}')
 }
 
 fn is_in(words: &str, word: &str) -> bool {
@@ -395,10 +427,13 @@ fn is_number(word: &str) -> bool {
         && word.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
 }
 
+fn begins_with_secret(text: &str) -> bool {
+    text.split_whitespace().next().is_some_and(|word| word.len() >= 8 && looks_secret(word))
+}
+
 /// Whether a word has digits, the end of Base64 or the mixture of random letters, which words of prose have not.
 pub(super) fn looks_secret(word: &str) -> bool {
     let has = |is: fn(&char) -> bool| word.chars().any(|character| is(&character));
     let is_mixed = has(char::is_ascii_uppercase) && word.chars().skip(1).any(|c| c.is_ascii_lowercase());
-    let is_word = !word.contains(char::is_whitespace);
-    is_word && (has(char::is_ascii_digit) || word.ends_with('=') || (is_mixed && word.len() >= 16))
+    has(char::is_ascii_digit) || word.ends_with('=') || (is_mixed && word.len() >= 16)
 }

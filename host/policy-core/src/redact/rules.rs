@@ -41,7 +41,7 @@ const TOKENS: &[&str] = &[
     r"hf_[A-Za-z0-9]{30,}",
     // Keys and what holds them: age, PEM in base64 (certificates stay), Docker's configuration in base64, JWT.
     r"AGE-SECRET-KEY-1[0-9A-Za-z]{20,}",
-    r"LS0tLS1CRUdJTi(?:BQUklW|BSU0Eg|BFQyBQ|BPUEVO|BFTkNS|BEU0Eg|BQR1AgUFJ)(?:[A-Za-z0-9+/=]|\s+[A-Za-z0-9+/]{60})*",
+    r"LS0tLS1CRUdJTi(?:BQUklW|BSU0Eg|BFQyBQ|BPUEVO|BFTkNS|BEU0Eg|BQR1AgUFJ)(?:[A-Za-z0-9+/]|\s+[A-Za-z0-9+/]{60})*={0,2}",
     r"eyJhdXRocyI6[A-Za-z0-9+/]{16,}=*",
     r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*",
 ];
