@@ -8,9 +8,55 @@ use super::*;
 
 #[test]
 fn every_pattern_compiles() {
-    assert_eq!(RULES.len(), rules().len());
-    assert!(PERHAPS.is_some());
+    assert_eq!(SHAPES.len(), rules::shapes().len());
+    assert!(BEARER.is_some() && named::PATTERNS.is_some());
 }
+
+/// What makes names, separators and values of all forms.
+const NEAR: [&str; 42] = [
+    "Authorization",
+    "cookie",
+    "x-api-key",
+    "pass",
+    "pwd",
+    "token",
+    "secrets",
+    "client-key-data",
+    "auth",
+    ": ",
+    ":",
+    "=",
+    " = ",
+    "=>",
+    "[",
+    "]",
+    "{",
+    "}",
+    "[]string{",
+    "map[",
+    "\"",
+    "'",
+    "\\\"",
+    "\\\\\\\"",
+    ", ",
+    "; ",
+    "\n",
+    "\\n",
+    "\nvalue: ",
+    ", \"value\": ",
+    "curl -u ",
+    "a:b",
+    "docker login -p ",
+    "mysql -p",
+    "--proxy-user ",
+    "Digest ",
+    "x=y",
+    "abc123def",
+    "12345",
+    "***",
+    "${",
+    "sk_live_",
+];
 
 /// Words that secrets and innocent texts are made of, so that random texts come near the patterns.
 fn pieces() -> impl Strategy<Value = String> {
@@ -26,6 +72,8 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("-----BEGIN PRIVATE KEY-----".to_owned()),
         Just("\"secret\": \"".to_owned()),
         Just("\u{1b}[31m".to_owned()),
+        proptest::sample::select(&NEAR[..]).prop_map(str::to_owned),
+        proptest::sample::select(&NEAR[..]).prop_map(str::to_owned),
         "[a-zA-Z0-9 .:/\"'\\\\=@&\\[\\]*-]{0,24}",
         "\\PC{0,8}",
     ];
@@ -179,6 +227,12 @@ fn innocent_texts_stay_as_they_are() {
         "https://git.example.com/shop/config.git?ref=main&depth=1",
         "unexpected token EOF (1:9)",
         "map[Action:pull Class: Name:shop/web Type:repository]",
+        "WWW-Authenticate: Bearer realm=\"https://auth.example.com/token\",service=\"registry\"",
+        "invalid token: token is expired",
+        "signature: verification failed",
+        "spec.token: Invalid value: \"abc\": must be a name",
+        "the server rejected our credentials: 401 Unauthorized",
+        "unexpected end of JSON input, want \"token\": string",
     ] {
         assert_eq!(text(innocent), innocent);
     }
