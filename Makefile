@@ -57,10 +57,10 @@ kargo-live: builtins test-binaries ## scenarios on the real Kargo that REFLOAT_K
 	@$(LINTING) CARGO='$(CARGO)' scripts/kargo-live
 
 bench: builtins ## what a decision and a simulated incident cost, beside the figures to reach (release build, 10 minutes the first time)
-	cd tests/guests/hostile && $(CARGO) build --quiet --release --target wasm32-wasip2 --target-dir ../../../target/guests
+	cd tests/guests/hostile && $(CARGO) build --quiet --profile guest --target wasm32-wasip2 --target-dir ../../../target/guests
 	$(CARGO) build --release --quiet -p policy-engine --example bench --bin refloat-compile
 	target/release/examples/bench target/builtins/retry-transient.wasm \
-	  target/guests/wasm32-wasip2/release/hostile.wasm target/release/refloat-compile
+	  target/guests/wasm32-wasip2/guest/hostile.wasm target/release/refloat-compile
 	$(CARGO) build --release --quiet -p simulator --example incidents
 	target/release/examples/incidents target/release/refloat-compile host/refloat/demo/scenarios/*.yaml tests/scenarios/*.yaml
 	$(CARGO) build --release --quiet -p simulator --example understanding

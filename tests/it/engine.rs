@@ -48,7 +48,7 @@ fn hostile() -> &'static [u8] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let target = root.join("target/guests");
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--target", "wasm32-wasip2", "--target-dir"])
+            .args(["build", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "--target-dir"])
             .arg(&target)
             .current_dir(root.join("tests/guests/hostile"))
             .env_remove("RUSTFLAGS")
@@ -56,7 +56,7 @@ fn hostile() -> &'static [u8] {
             .status()
             .unwrap();
         assert!(status.success(), "the hostile guest does not build: is the target wasm32-wasip2 installed?");
-        std::fs::read(target.join("wasm32-wasip2/release/hostile.wasm")).unwrap()
+        std::fs::read(target.join("wasm32-wasip2/guest/hostile.wasm")).unwrap()
     })
 }
 

@@ -23,7 +23,7 @@ fn build() -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let target = root.join("target/guests");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--target", "wasm32-wasip2", "--target-dir"])
+        .args(["build", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(&target)
         .current_dir(root.join("tests/guests/hostile"))
         .env_remove("RUSTFLAGS")
@@ -31,5 +31,5 @@ fn build() -> anyhow::Result<PathBuf> {
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "the hostile guest does not build\nhelp: run `make wasm-target`");
-    Ok(target.join("wasm32-wasip2/release/hostile.wasm"))
+    Ok(target.join("wasm32-wasip2/guest/hostile.wasm"))
 }
