@@ -38,10 +38,10 @@ pub enum Ruling<'a> {
     Nothing,
 }
 
-impl Ruling<'_> {
+impl<'a> Ruling<'a> {
     /// Its body, unless nothing or nobody in particular rules.
-    pub fn body(&self) -> Option<&PolicyBody> {
-        match self {
+    pub fn body(&self) -> Option<&'a PolicyBody> {
+        match *self {
             Self::Project(policy) => Some(&policy.spec.body),
             Self::Platform(_, body) => Some(body),
             Self::Conflict(_) | Self::Nothing => None,

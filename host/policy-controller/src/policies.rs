@@ -241,8 +241,7 @@ mod tests {
         let key = StageKey { project: "shop".into(), stage: "prod".into() };
         stores.with(|known| {
             known.projects.insert("shop".into(), policy_core::snapshot::ProjectSnapshot::default());
-            let stage: StageSnapshot = serde_json::from_value(stage).expect("a Stage");
-            known.stages.insert(key.clone(), Arc::new(stage));
+            known.stages.insert(key.clone(), Arc::new(serde_json::from_value(stage).expect("a Stage")));
         });
         let policies = Policies::new(stores, Arc::new(Modules::new(Arc::new(engine), Guests::InPlace)));
         let policy = json!({"apiVersion": "refloat.dev/v1alpha1", "kind": "FailurePolicy",

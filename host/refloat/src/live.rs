@@ -106,7 +106,7 @@ impl Cluster {
         let stages = objects.stages.iter().filter(|one| one.name.as_str() == stage);
         let refs: BTreeSet<ApplicationRef> = stages
             .flat_map(|stage| {
-                objects.promotions_of(stage).map(|one| (stage, Some(one))).chain([(stage, None)])
+                objects.promotions_of(stage).map(move |one| (stage, Some(one))).chain([(stage, None)])
             })
             .flat_map(|(stage, promotion)| assemble::application_refs(stage, promotion, ARGOCD))
             .collect();

@@ -163,6 +163,7 @@ fn step_snapshot(
         error_threshold: None,
         timeout_seconds: None,
         digest: None,
+        applications: Vec::new(),
     }
 }
 

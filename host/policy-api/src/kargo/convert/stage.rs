@@ -6,9 +6,10 @@ use policy_core::context::Health;
 use policy_core::name::{FreightName, Origin, ProjectName, PromotionName, StageName, VerificationId};
 use policy_core::redact;
 use policy_core::snapshot::{
-    CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot, TemplateStepSnapshot,
-    VerificationPhase, VerificationSnapshot, WindowSnapshot,
+    ApplicationRef, CollectionSnapshot, FreightRequest, HoldSnapshot, LastPromotion, StageSnapshot,
+    TemplateStepSnapshot, VerificationPhase, VerificationSnapshot, WindowSnapshot,
 };
+use serde_json::Value;
 
 use super::promotion::{default_alias, phase};
 use super::{
@@ -72,7 +73,7 @@ pub fn stage(stage: &Stage) -> Result<StageSnapshot, ConvertError> {
 fn applications(stage: &Stage) -> Vec<ApplicationRef> {
     let noted = annotation(&stage.metadata, keys::ARGOCD_CONTEXT);
     let noted: Option<Vec<Value>> = noted.and_then(|text| serde_json::from_str(text).ok());
-    noted.iter().flatten().filter_map(super::super::promotion::application).collect()
+    noted.iter().flatten().filter_map(crate::kargo::promotion::application).collect()
 }
 
 fn request(request: &RequestText) -> Option<FreightRequest> {
