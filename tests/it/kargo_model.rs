@@ -1,6 +1,7 @@
 //! The model of Kargo against what a running Kargo did: each story under `tests/cases/model/stories` tells a capture
 //! again to the model and compares what an outside observer sees, each refusal of `f/responses.json` is asked for, and a
-//! table says for every captured file whether the two agree, or why nobody compares them.
+//! table says for every captured file whether the two agree, or why nobody compares them. What Kargo's webhooks make of
+//! Freight, which few captures show, is compared with what those webhooks answered by themselves.
 
 #![allow(clippy::print_stdout, reason = "the table is what the test is for, and is read by people")]
 
@@ -9,9 +10,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use kargo_model::admission::{AdmissionRequest, Denial, Operation, User, mutate_freight, validate_freight};
 use kargo_model::cluster::Refused;
-use kargo_model::object::{at, put, text};
-use kargo_model::{Cluster, Kind, ObjectKey, Outcome as StepOutcome, Script};
+use kargo_model::freight_name::freight_name;
+use kargo_model::names::ALIAS;
+use kargo_model::object::{at, label, list, name, namespace, put, text};
+use kargo_model::{Cluster, Kind, ObjectKey, Outcome as StepOutcome, Script, World, merge};
 use policy_tests::captured::{self, Pair};
 use policy_tests::model_player;
 use serde::Deserialize;
@@ -119,9 +124,11 @@ fn agreement(agreed: &BTreeMap<String, BTreeSet<String>>) -> Outcome {
         "# Where the model of Kargo and a running Kargo agree\n\nWritten by the test `kargo_model`: `BLESS=1` writes it \
          again. Of {files} captured files {whole} are compared, in {} stories.\nNames, ids, times and what only an API \
          server writes are left out, and whether `currentPromotion` names its Freight,\nwhich depends on which of two \
-         controllers was faster.\n\n| Capture | File | Story, or \
+         controllers was faster. Freight has the name that the model computes in all {} places\nwhere a capture shows it \
+         whole.\n\n| Capture | File | Story, or \
          why not |\n|---|---|---|\n",
-        told("stories")?.len()
+        told("stories")?.len(),
+        names_agree()?
     );
     for (folder, lines) in folders {
         for line in lines {
@@ -136,6 +143,24 @@ fn agreement(agreed: &BTreeMap<String, BTreeSet<String>>) -> Outcome {
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     ensure!(kept == table, "`AGREEMENT.md` is not what this run found; help: run it with BLESS=1");
     Ok(())
+}
+
+/// How often a capture shows Freight with its artifacts; each has the name and the label that the model would give it.
+fn names_agree() -> anyhow::Result<usize> {
+    let mut n_shown = 0;
+    for file in captured_files()? {
+        let documents = if file.ends_with(".json") { Vec::new() } else { captured::capture(&file)? };
+        for document in documents {
+            let object = document.get("object").unwrap_or(&document);
+            if text(object, &["kind"]) == "Freight" && !list(object, &["images"]).is_empty() {
+                n_shown += 1;
+                ensure!(freight_name(object) == name(object), "{file}: not `{}`", freight_name(object));
+                let alias = text(object, &["alias"]);
+                ensure!(label(object, ALIAS) == Some(alias), "{file}: the label is not `{alias}`");
+            }
+        }
+    }
+    Ok(n_shown)
 }
 
 fn captured_files() -> anyhow::Result<Vec<String>> {
@@ -300,4 +325,99 @@ fn ask(objects: &[Value], request: &Request) -> anyhow::Result<(u16, Value)> {
 
 fn code_of(status: &Value) -> anyhow::Result<u16> {
     Ok(u16::try_from(at(status, &["code"]).and_then(Value::as_u64).unwrap_or_default())?)
+}
+
+/// What Kargo's webhooks for Freight were asked, and what they answered.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FreightRequests {
+    objects: Vec<Value>,
+    requests: BTreeMap<String, FreightRequest>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FreightRequest {
+    /// A new piece.
+    create: Option<Value>,
+    /// Merged into the first piece.
+    update: Option<Value>,
+    /// Merged into its status.
+    update_status: Option<Value>,
+    /// It goes away.
+    #[serde(default)]
+    delete: bool,
+    /// What is stored then.
+    answer: Option<Value>,
+    /// Or the refusal.
+    refusal: Option<Value>,
+}
+
+#[test]
+fn freight_is_named_and_refused_as_kargos_webhooks_do() -> Outcome {
+    let asked: FreightRequests =
+        serde_saphyr::from_str(&std::fs::read_to_string(cases().join("freight-requests.yaml"))?)
+            .map_err(|error| anyhow::anyhow!("cannot understand `freight-requests.yaml`: {error}"))?;
+    let mut world = World::new("2026-11-23T06:30:00Z".parse::<Timestamp>()?);
+    asked.objects.iter().cloned().for_each(|object| world.put(object));
+    let is_freight = |object: &&Value| text(object, &["kind"]) == "Freight";
+    let first = asked.objects.iter().find(is_freight).context("a piece of Freight")?;
+    for (case, request) in &asked.requests {
+        let (answer, refusal) = match admitted(request, first, &world) {
+            Ok(stored) => (Some(shown(&stored, request)), None),
+            Err(denial) => {
+                let status = denial.status();
+                let of = |field: &str| status.get(field).cloned().unwrap_or_default();
+                let [code, reason, message, details] = ["code", "reason", "message", "details"].map(of);
+                let refusal = json!({"code": code, "reason": reason, "message": message, "details": details});
+                (None, Some(refusal))
+            }
+        };
+        // Freight that goes away is stored nowhere.
+        ensure!(
+            (request.delete || answer == request.answer) && refusal == request.refusal,
+            "{case}: {answer:#?} {refusal:#?} instead of {:#?} {:#?}",
+            request.answer,
+            request.refusal
+        );
+    }
+    Ok(())
+}
+
+/// What the webhooks make of a request about the first piece, or about a new one.
+fn admitted(request: &FreightRequest, first: &Value, world: &World) -> Result<Value, Denial> {
+    let mut object = request.create.clone().unwrap_or_else(|| first.clone());
+    merge::apply(&mut object, request.update.as_ref().unwrap_or(&json!({})));
+    if let Some(status) = &request.update_status {
+        merge::apply(&mut object, &json!({"status": status}));
+    }
+    put(&mut object, &["apiVersion"], json!(KARGO));
+    put(&mut object, &["kind"], json!("Freight"));
+    let (operation, object, old_object) = match (&request.create, request.delete) {
+        (Some(_), _) => (Operation::Create, object, Value::Null),
+        (None, false) => (Operation::Update, object, first.clone()),
+        (None, true) => (Operation::Delete, Value::Null, first.clone()),
+    };
+    let namespace = namespace(if object.is_null() { &old_object } else { &object }).to_owned();
+    let mut review =
+        AdmissionRequest { operation, user: User::named("alice@example.com"), namespace, object, old_object };
+    if request.update_status.is_none() && !request.delete {
+        review.object = mutate_freight(&review, world);
+    }
+    validate_freight(&review, world).map(|()| review.object)
+}
+
+/// What an answer says of the stored object.
+fn shown(stored: &Value, request: &FreightRequest) -> Value {
+    let alias = text(stored, &["alias"]);
+    let is_invented = request.create.as_ref().is_some_and(|new| new.get("alias").is_none());
+    let mut labels = at(stored, &["metadata", "labels"]).cloned().unwrap_or_else(|| json!({}));
+    let mut shown = json!({"name": name(stored), "alias": at(stored, &["alias"]),
+        "discoveredAt": text(stored, &["discoveredAt"])});
+    if is_invented && label(stored, ALIAS) == Some(alias) && alias.contains('-') {
+        put(&mut labels, &[ALIAS], json!("INVENTED"));
+        put(&mut shown, &["alias"], json!("INVENTED"));
+    }
+    put(&mut shown, &["labels"], labels);
+    shown
 }

@@ -2,13 +2,14 @@
 //! If one of these fails, no test of the controller against the stand-in means anything.
 
 use anyhow::Context as _;
-use kargo_model::object::{put, text};
+use kargo_model::object::{put, remove, text};
 use kargo_model::{Kind, ObjectKey, Script};
 use serde_json::{Value, json};
 
 use kargo_model::Attempts;
 use kargo_model::script::{Outcome as StepOutcome, VerificationOutcome};
 use policy_tests::apiserver::{self, ADMIN, ALICE, ApiServer, MALLORY, REFLOAT, User};
+use policy_tests::captured;
 use policy_tests::kargo::{KargoStandIn, api, create, get};
 use policy_tests::rights::{Grant, rule};
 use policy_tests::until;
@@ -35,11 +36,14 @@ async fn project(server: &ApiServer, name: &str, script: Script) -> anyhow::Resu
     let subscription = json!({"image": {"repoURL": "registry.example.com/shop/web"}});
     let warehouse = json!({"spec": {"freightCreationPolicy": "Manual", "interval": "24h0m0s", "subscriptions": [subscription]}});
     create(&admin, &object("Warehouse", "web", warehouse)).await?;
-    for (freight, minute) in [(OLD, 1), (NEW, 2)] {
-        let rest = json!({"origin": {"kind": "Warehouse", "name": "web"},
-            "discoveredAt": format!("2026-11-23T06:0{minute}:00Z"),
-            "images": [{"repoURL": "registry.example.com/shop/web", "tag": format!("v1.{minute}.0")}]});
-        create(&admin, &object("Freight", freight, rest)).await?;
+    for freight in [OLD, NEW] {
+        let mut rest = captured::freight(freight)?;
+        // Kargo's webhook names it after what is in it.
+        remove(&mut rest, &["metadata"]);
+        let created = create(&admin, &object("Freight", "any-name", rest)).await?;
+        assert_eq!(text(&created, &["metadata", "name"]), freight);
+        let alias = text(&created, &["alias"]);
+        assert_eq!(text(&created, &["metadata", "labels", "kargo.akuity.io/alias"]), alias, "{created}");
     }
     let stage = |sources: Value, verification: Value| {
         json!({"spec": {"verification": verification,

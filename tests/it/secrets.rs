@@ -185,8 +185,18 @@ impl Ground for Talkative {
 
     fn objects(&self, scenario: &Scenario) -> Vec<Value> {
         let mut objects = self.memory.objects(scenario);
-        for freight in objects.iter_mut().filter(|object| object["kind"] == "Freight") {
-            freight["commits"] = self.commits.clone();
+        for object in &mut objects {
+            match object["kind"].as_str() {
+                Some("Freight") => object["commits"] = self.commits.clone(),
+                Some("Warehouse") => {
+                    let git = json!({"git": {"repoURL": self.commits[0]["repoURL"]}});
+                    object["spec"]["subscriptions"]
+                        .as_array_mut()
+                        .into_iter()
+                        .for_each(|all| all.push(git.clone()));
+                }
+                _ => {}
+            }
         }
         objects
     }

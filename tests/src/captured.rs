@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use kargo_model::object::name;
 use serde_json::{Value, json};
 
 /// Where the captures of whole scenarios lie.
@@ -42,6 +43,16 @@ pub fn documents(path: &Path) -> anyhow::Result<Vec<Value>> {
     let parsed =
         parsed.map_err(|error| anyhow::anyhow!("cannot understand `{}`: {error}", path.display()))?;
     Ok(parsed.into_iter().flat_map(|one| if let Value::Array(all) = one { all } else { vec![one] }).collect())
+}
+
+/// The Freight of the captures whose name begins like that, without a Project.
+///
+/// # Errors
+/// When there is none.
+pub fn freight(beginning: &str) -> anyhow::Result<Value> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/model/freight.yaml");
+    let found = documents(&file)?.into_iter().find(|freight| name(freight).starts_with(beginning));
+    found.with_context(|| format!("`freight.yaml` has no Freight `{beginning}`"))
 }
 
 /// One object of a running Kargo beside the model's.

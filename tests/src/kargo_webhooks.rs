@@ -51,7 +51,10 @@ pub(crate) async fn register(admin: &Client, server: &AdmissionServer, project: 
     let metadata = ObjectMeta { name: Some(format!("kargo-{project}")), ..Default::default() };
     let mutating: registration::MutatingWebhookConfiguration = serde_json::from_value(json!({
         "metadata": metadata,
-        "webhooks": [hook(PROMOTION_WEBHOOK, MUTATE, &["promotions"]), hook(STAGE_WEBHOOK, MUTATE, &["stages"])],
+        "webhooks": [
+            hook(PROMOTION_WEBHOOK, MUTATE, &["promotions"]), hook(STAGE_WEBHOOK, MUTATE, &["stages"]),
+            hook(FREIGHT_WEBHOOK, MUTATE, &["freights"]),
+        ],
     }))?;
     let validating: registration::ValidatingWebhookConfiguration = serde_json::from_value(json!({
         "metadata": metadata,
@@ -181,6 +184,8 @@ async fn look_up(
         world.put(typed(Kind::Namespace, &namespace)?);
     }
     let kinds: &[Kind] = match (kind, request.operation) {
+        (Kind::Freight, Operation::Create) => &[Kind::Freight, Kind::Warehouse],
+        (Kind::Freight, Operation::Update) => &[Kind::Freight],
         (Kind::Freight, Operation::Delete) => &[Kind::Stage],
         (Kind::Promotion, Operation::Create) => {
             &[Kind::Stage, Kind::Freight, Kind::Warehouse, Kind::ProjectConfig, Kind::PromotionTask]

@@ -11,7 +11,7 @@ use kargo_model::world::Templates;
 use kargo_model::{Cluster, Kind, ObjectKey, WorkDirs};
 use serde_json::{Value, json};
 
-use crate::captured::{Pair, capture, compare, documents};
+use crate::captured::{self, Pair, capture, compare};
 use crate::model_story::{
     Act, Controllers, Expect, Fact, Promote, Status, Story, WantedTemplates, WebhookServer,
 };
@@ -38,7 +38,6 @@ pub fn tell(file: &Path) -> anyhow::Result<Vec<String>> {
 struct Player {
     cluster: Cluster,
     stages: Vec<ObjectKey>,
-    freight: Vec<Value>,
     created: Vec<Value>,
     refusal: Option<Value>,
     agreed: Vec<String>,
@@ -64,16 +63,8 @@ impl Player {
         };
         cluster.world.flaws = story.flaws;
         cluster.script = story.script.clone();
-        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/model");
-        let mut player = Self {
-            cluster,
-            stages: keys,
-            freight: documents(&cases.join("freight.yaml"))?,
-            created: Vec::new(),
-            refusal: None,
-            agreed: Vec::new(),
-            before: 0,
-        };
+        let mut player =
+            Self { cluster, stages: keys, created: Vec::new(), refusal: None, agreed: Vec::new(), before: 0 };
         player.furnish(story, &project)?;
         for stage in stages {
             player.cluster.world.put(stage);
@@ -92,7 +83,9 @@ impl Player {
         world.put(json!({"kind": "Namespace", "metadata": {"name": project, "labels": labels}}));
         for warehouse in ["web", "config"] {
             let metadata = json!({"name": warehouse, "namespace": project});
-            world.put(json!({"apiVersion": KARGO, "kind": "Warehouse", "metadata": metadata}));
+            let repository = json!({"repoURL": format!("registry.example.com/shop/{warehouse}")});
+            world.put(json!({"apiVersion": KARGO, "kind": "Warehouse", "metadata": metadata,
+                "spec": {"subscriptions": [{"image": repository}]}}));
         }
         for object in &story.objects {
             let mut object = object.clone();
@@ -122,13 +115,8 @@ impl Player {
             "spec": {"promotionPolicies": policies}}));
     }
 
-    fn freight_named(&self, wanted: &str) -> anyhow::Result<Value> {
-        let found = self.freight.iter().find(|freight| name(freight).starts_with(wanted)).cloned();
-        found.with_context(|| format!("`freight.yaml` has no Freight `{wanted}`"))
-    }
-
     fn put_freight(&mut self, wanted: &str) -> anyhow::Result<()> {
-        let mut freight = self.freight_named(wanted)?;
+        let mut freight = captured::freight(wanted)?;
         put(&mut freight, &["metadata", "namespace"], json!(self.stage().namespace));
         self.cluster.create("alice@example.com", freight)?;
         Ok(())
@@ -160,13 +148,13 @@ impl Player {
                 self.cluster.patch_status(&self.stage(), patch)?;
             }
             Act::PatchFreightStatus(wanted, patch) => {
-                let freight = self.freight_named(wanted)?;
+                let freight = captured::freight(wanted)?;
                 let key = ObjectKey::new(Kind::Freight, &self.stage().namespace, name(&freight));
                 let patched = self.cluster.patch_status(&key, patch);
                 self.answered(patched)?;
             }
             Act::DeleteFreight(wanted) => {
-                let freight = self.freight_named(wanted)?;
+                let freight = captured::freight(wanted)?;
                 let key = ObjectKey::new(Kind::Freight, &self.stage().namespace, name(&freight));
                 let deleted = self.cluster.delete("alice@example.com", &key);
                 self.answered(deleted.map(|()| Value::Null))?;
@@ -283,7 +271,7 @@ impl Player {
             "spec": {"stage": stage.name}});
         match promote.origin.as_str() {
             "" => {
-                let freight = self.freight_named(&promote.freight)?;
+                let freight = captured::freight(&promote.freight)?;
                 put(&mut promotion, &["spec", "freight"], json!(name(&freight)));
             }
             origin => put(&mut promotion, &["spec", "origin"], json!({"kind": "Warehouse", "name": origin})),

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use kargo_model::object;
 use kargo_model::{Kind, ObjectKey, Script};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::apiserver::{ADMIN, ALICE, ApiServer, REFLOAT, User};
 use crate::audit::{Mark, Requests};
+use crate::captured;
 use crate::kargo::{KargoStandIn, api, create, get};
 use crate::rights::{Grant, rule};
 use crate::until;
@@ -20,7 +22,7 @@ use crate::until;
 /// The older Freight, deployed and verified when a play begins.
 pub const OLD: &str = "bf95772b8c1b188c8e4b98a22366778f5be78404";
 /// The newer Freight, whose delivery fails.
-pub const NEW: &str = "72b1975f1cc5c1c8e9d0b0a9c5a6a7b1c0d5e6f7";
+pub const NEW: &str = "72b1975b2eeac46e96e63aabc0e0c68ec4e84846";
 /// The Stage.
 pub const STAGE: &str = "prod";
 
@@ -102,14 +104,13 @@ impl<'a> StagePlay<'a> {
         Ok(())
     }
 
-    /// New Freight appears.
+    /// New Freight appears, of that name among the captured Freight.
     ///
     /// # Errors
     /// When the server refuses it.
     pub async fn freight(&self, name: &str, minute: u32) -> anyhow::Result<()> {
-        let rest = json!({"origin": {"kind": "Warehouse", "name": "web"},
-            "discoveredAt": format!("2026-11-23T06:{minute:02}:00Z"),
-            "images": [{"repoURL": "registry.example.com/shop/web", "tag": format!("v1.{minute}.0")}]});
+        let mut rest = captured::freight(name)?;
+        object::put(&mut rest, &["discoveredAt"], json!(format!("2026-11-23T06:{minute:02}:00Z")));
         create(&self.admin, &self.object("Freight", name, &rest)).await?;
         Ok(())
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::admission::request::{CONTROLLER, GARBAGE_COLLECTOR};
 use crate::admission::{
-    self, Access, AdmissionRequest, Denial, FREIGHT_WEBHOOK, Freeze, Operation, PROMOTION_WEBHOOK,
+    self, Access, AdmissionRequest, Denial, FREIGHT_WEBHOOK, Fault, Freeze, Operation, PROMOTION_WEBHOOK,
     STAGE_WEBHOOK, User, promote_review,
 };
 use crate::controllers::{Controllers, WorkDirs};
@@ -154,12 +154,10 @@ impl Cluster {
     pub fn apply(&mut self, user: &str, requested: &str, object: Value) -> Result<Value, Refused> {
         let key = ObjectKey::new(Kind::Promotion, namespace(&object), requested);
         if self.world.find(&key).is_some() {
-            let problem = "field is immutable".to_owned();
-            let (value, field) = (format!("{requested:?}"), "metadata.name");
-            let name = requested.to_owned();
-            return Err(Refused::Status(
-                Denial::Invalid { kind: "Promotion", name, field, value, problem }.status(),
-            ));
+            let value = format!("{requested:?}");
+            let fault =
+                Fault { field: "metadata.name".to_owned(), value, problem: "field is immutable".to_owned() };
+            return Err(Refused::Status(Denial::invalid("Promotion", requested, fault).status()));
         }
         let admitted = self.admit(user, object)?;
         let own = ObjectKey::of(&admitted).filter(|_| !self.world.flaws.apply_leaves_a_phantom);
@@ -223,13 +221,19 @@ impl Cluster {
     /// Merge patch of the status of an object, which no webhook of Kargo sees but that of Freight.
     ///
     /// # Errors
-    /// [`Refused::Status`]: not found, or Freight while the webhooks are down.
+    /// [`Refused::Status`]: not found, or Freight while the webhooks are down or refuse it.
     pub fn patch_status(&mut self, key: &ObjectKey, patch: &Value) -> Result<Value, Refused> {
-        let mut object = self.existing(key)?;
+        let old_object = self.existing(key)?;
+        let mut object = old_object.clone();
+        merge::apply(&mut object, &json!({ "status": patch }));
         if key.kind == Kind::Freight {
             self.reach("validate", Kind::Freight)?;
+            let (operation, user) = (Operation::Update, User::named(CONTROLLER));
+            let namespace = key.namespace.clone();
+            let request = AdmissionRequest { operation, user, namespace, object: object.clone(), old_object };
+            admission::validate_freight(&request, &self.world)
+                .map_err(|denial| Refused::Status(denial.status_through(FREIGHT_WEBHOOK)))?;
         }
-        merge::apply(&mut object, &json!({ "status": patch }));
         self.store(key.clone(), object.clone());
         Ok(object)
     }
@@ -304,6 +308,9 @@ impl Cluster {
             }
             Some(Kind::Freight) => {
                 self.reach(verb, Kind::Freight)?;
+                if writes {
+                    request.object = admission::mutate_freight(request, &self.world);
+                }
                 admission::validate_freight(request, &self.world).map_err(through(FREIGHT_WEBHOOK))
             }
             _ => Ok(()),

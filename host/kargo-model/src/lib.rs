@@ -9,6 +9,7 @@
 //! | Kargo | Here |
 //! |---|---|
 //! | Webhooks: names, steps, tasks, actor, hold and resume, availability, `promote` | [`admission`] |
+//! | What Freight is called | [`freight_name`] |
 //! | The queue of a Stage and its gates | [`queue`] |
 //! | One Promotion's life, aborts, origins that are inherited | [`promotion`] |
 //! | Its steps: order, conditions, retries, timeouts, requests that block | [`steps`], [`outcome`] |
@@ -34,6 +35,7 @@ pub mod controllers;
 pub mod expression;
 pub mod flaws;
 pub mod freight;
+pub mod freight_name;
 pub mod garbage;
 pub mod health;
 pub mod holds;
@@ -47,6 +49,7 @@ pub mod project_config;
 pub mod promotion;
 pub mod queue;
 pub mod recording;
+mod repository;
 pub mod rollouts;
 pub mod script;
 mod soak;

@@ -22,6 +22,8 @@ pub const ROLLBACK: &str = "kargo.akuity.io/rollback";
 pub const STAGE: &str = "kargo.akuity.io/stage";
 /// Label: the shard whose controller takes the object.
 pub const SHARD: &str = "kargo.akuity.io/shard";
+/// Label on Freight: its alias, kept equal to the field.
+pub const ALIAS: &str = "kargo.akuity.io/alias";
 /// Label on a Namespace: `true` makes it a Project.
 pub const PROJECT: &str = "kargo.akuity.io/project";
 /// Annotation on an AnalysisRun: the Promotion after which it was started.

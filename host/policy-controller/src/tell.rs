@@ -158,6 +158,11 @@ pub async fn send(
         uid: stage.uid.as_str(),
     };
     let Said { key: once, reason, loudness, text, channel } = *said;
+    // What a plan says does so already; what Kargo says about an attempt may name Freight, too.
+    let text = &policy_core::called::by_alias(text, |name| {
+        let freight = host.stores.freight(&key.project);
+        freight.iter().find(|piece| piece.name.as_str() == name)?.alias.clone()
+    });
     let now = host.clock.now();
     write(host.requests.client(), &Note { about, key: once, reason, loudness, text, channel, now }).await
 }

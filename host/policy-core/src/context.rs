@@ -389,6 +389,14 @@ pub struct FreightFacts {
     pub candidates: Vec<FreightPiece>,
 }
 
+impl FreightFacts {
+    /// The alias of a piece of Freight that is spoken of here.
+    pub fn alias_of(&self, name: &str) -> Option<String> {
+        let mut pieces = self.failing.iter().chain(&self.current).chain(&self.candidates);
+        pieces.find(|piece| piece.name == name)?.alias.clone()
+    }
+}
+
 facts! {
     /// One piece of Freight.
     FreightPiece {

@@ -10,6 +10,7 @@
 //! are parameters, and every function is total.
 
 pub mod assemble;
+pub mod called;
 pub mod chain;
 pub mod classify;
 pub mod context;

@@ -74,7 +74,7 @@ pub fn plan(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>) 
         Next::Delivered => {}
         Next::Write(write) => writes.push(closed_as_observed(write, input)),
     }
-    writes
+    for_people(writes, input)
 }
 
 /// Plans what follows when nobody had an opinion: tell people, and leave it alone. The incident closes as Accepted
@@ -91,7 +91,7 @@ pub fn no_opinion(input: &Input<'_>) -> Vec<Write> {
         [_, ..] => only_communications(&Decision::default(), input),
     };
     writes.push(closed_as_observed(close, input));
-    writes
+    for_people(writes, input)
 }
 
 /// Plans what follows a guest fault (G23): nothing is written to Kargo, and the people that `onGuestFault` of the
@@ -110,6 +110,26 @@ pub fn fault(module: &str, fault: &GuestFault, input: &Input<'_>) -> Vec<Write> 
     };
     writes.push(event("GuestFault", &whose));
     writes.push(close(Resolution::HandedOff, "GuestFault", whose));
+    for_people(writes, input)
+}
+
+/// The same writes with Freight under its alias wherever people read it. A Promotion keeps the name.
+fn for_people(mut writes: Vec<Write>, input: &Input<'_>) -> Vec<Write> {
+    for write in &mut writes {
+        match write {
+            Write::Send { message } => {
+                message.title = input.for_people(&message.title);
+                message.text = redact::shown(&input.for_people(&message.text), MAX_TEXT_BYTES);
+            }
+            Write::Event { note, .. } => *note = redact::shown(&input.for_people(note), MAX_NOTE_BYTES),
+            Write::Timer { cause, .. } => *cause = input.for_people(cause),
+            Write::Close { message, .. } => *message = input.for_people(message),
+            Write::ForceFreshVerification { .. }
+            | Write::CreatePromotion { .. }
+            | Write::Refresh { .. }
+            | Write::Keep { .. } => {}
+        }
+    }
     writes
 }
 
@@ -301,7 +321,8 @@ fn closed_as_observed(write: Write, input: &Input<'_>) -> Write {
 }
 
 fn send(mut text: Message, input: &Input<'_>, writes: &mut Vec<Write>) {
-    text.title = explain::line(&text.title);
+    // What was sent is remembered by the title that people saw.
+    text.title = input.for_people(&explain::line(&text.title));
     text.text = redact::shown(&text.text, MAX_TEXT_BYTES);
     let key = text.dedupe_key.clone().unwrap_or_else(|| text.title.clone());
     if !input.incident.sent.contains(&key) {

@@ -11,6 +11,7 @@ use policy_api::crd::policy_body::ChainEntry;
 use policy_api::{names, select, stage_record};
 use policy_controller::scene::delivery_of;
 use policy_core::assemble::{self, World};
+use policy_core::called;
 use policy_core::classify::catalogue::Catalogue;
 use policy_core::context::Context;
 use policy_core::detect;
@@ -94,6 +95,13 @@ impl<'a> Scene<'a> {
         };
         let (failure, incident) = found.failure(stage, wanted)?;
         Ok(Self::of(objects, stage, failure, incident, now))
+    }
+
+    /// A text for people, who know Freight by its alias.
+    pub(crate) fn for_people(&self, text: &str) -> String {
+        called::by_alias(text, |name| {
+            self.objects.freight.iter().find(|piece| piece.name.as_str() == name)?.alias.clone()
+        })
     }
 
     /// The scene of a failure that is known already.

@@ -18,7 +18,6 @@ use tokio::sync::Notify;
 use crate::clock::VirtualClock;
 use crate::disturb::Disturbance;
 use crate::kargo::Director;
-use crate::names::FreightNames;
 use crate::scenario::{Accident, Scenario};
 use crate::stage_set;
 use crate::timeline::text;
@@ -130,11 +129,6 @@ pub trait Ground {
     /// # Errors
     /// When none can be made.
     fn client(&self, user: &User) -> Result<Client, GroundError>;
-
-    /// The scenario's Freight. Kargo names Freight after what is in it; the model leaves the names that it is given.
-    fn names(&self, scenario: &Scenario) -> FreightNames {
-        scenario.freight()
-    }
 
     /// Kargo's controllers are to start, and things are to end as `director` says.
     ///

@@ -1,11 +1,14 @@
 //! Names of Freight: people say `v2`, Kargo says 40 hexadecimal digits.
 //!
-//! In: a scenario's aliases. Out: names, and aliases for names that are to be shown. The same alias has the same name in
-//! every scenario.
+//! In: Freight as it is to be created. Out: names, and aliases for names that are to be shown. What is in Freight is its
+//! name (`kargo_model::freight_name`), so that names are known before Kargo has given them.
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
+use kargo_model::freight_name::freight_name;
+use serde_json::Value;
+
+use crate::timeline::text;
 
 /// Aliases and names of all Freight of a scenario.
 #[derive(Clone, Debug, Default)]
@@ -14,14 +17,11 @@ pub struct FreightNames {
 }
 
 impl FreightNames {
-    /// The names for these aliases.
-    pub fn of<'a>(aliases: impl Iterator<Item = &'a str>) -> Self {
-        Self { by_name: aliases.map(|alias| (name(alias), alias.to_owned())).collect() }
-    }
-
-    /// Names that Kargo has given, each with its alias.
-    pub fn given(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { by_name: pairs.into_iter().collect() }
+    /// The names that Kargo gives to these pieces of Freight.
+    pub fn of<'a>(freight: impl Iterator<Item = &'a Value>) -> Self {
+        Self {
+            by_name: freight.map(|piece| (freight_name(piece), text(piece, "/alias").to_owned())).collect(),
+        }
     }
 
     /// The name of the Freight with that alias; the text itself when it is none.
@@ -39,9 +39,4 @@ impl FreightNames {
     pub fn plain(&self, text: &str) -> String {
         self.by_name.iter().fold(text.to_owned(), |text, (name, alias)| text.replace(name, alias))
     }
-}
-
-/// The name of the Freight with that alias.
-pub fn name(alias: &str) -> String {
-    hex::encode(Sha256::digest(alias)).chars().take(40).collect()
 }

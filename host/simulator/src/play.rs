@@ -144,7 +144,8 @@ impl<'a, G: Ground> Play<'a, G> {
     /// Sets everything up but the controller: what Stages are to hold, they hold.
     async fn set(ground: G, setup: &'a Setup<'a>) -> Result<Self, PlayError> {
         let scenario = setup.scenario;
-        let names = ground.names(scenario);
+        let (objects, later) = (ground.objects(scenario), stage_set::later_freight(scenario));
+        let names = FreightNames::of(objects.iter().filter(is_freight).chain(&later));
         let mut play = Self {
             admin: ground.client(&User::admin())?,
             director: Arc::new(Director::new(named(&scenario.script, &names))),
@@ -157,8 +158,8 @@ impl<'a, G: Ground> Play<'a, G> {
             setup,
             ground,
         };
-        for object in play.ground.objects(scenario) {
-            play.create(&object).await?;
+        for object in &objects {
+            play.create(object).await?;
         }
         play.ground.in_force(scenario).await?;
         play.start_kargo(setup.seed)?;
@@ -421,6 +422,10 @@ impl<'a, G: Ground> Play<'a, G> {
             hash: self.ground.hash(),
         })
     }
+}
+
+fn is_freight(object: &&serde_json::Value) -> bool {
+    timeline::text(object, "/kind") == "Freight"
 }
 
 fn word(switch: Switch) -> &'static str {

@@ -13,8 +13,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::names::FreightNames;
-
 /// A scenario.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -349,11 +347,6 @@ pub struct ExpectedStage {
 }
 
 impl Scenario {
-    /// Aliases of all Freight that ever exists.
-    pub fn freight(&self) -> FreightNames {
-        FreightNames::of(self.pieces().map(|piece| piece.name.as_str()))
-    }
-
     /// All Freight that ever exists, that of the beginning first.
     pub fn pieces(&self) -> impl Iterator<Item = &FreightSpec> {
         self.world.freight.iter().chain(self.timeline.iter().filter_map(|moment| moment.freight.as_ref()))

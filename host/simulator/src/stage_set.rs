@@ -15,7 +15,6 @@ use policy_core::name::{ProjectName, StageName};
 use serde_json::{Value, json};
 
 use crate::kargo;
-use crate::names;
 use crate::scenario::{Definitions, FreightSpec, Scenario, StageSpec};
 
 const KARGO: &str = "kargo.akuity.io/v1alpha1";
@@ -129,7 +128,13 @@ fn account(scenario: &Scenario) -> Vec<Value> {
     objects
 }
 
-/// A piece of Freight that was discovered at that time.
+/// All Freight that ever exists and is not there from the beginning.
+pub fn later_freight(scenario: &Scenario) -> Vec<Value> {
+    let later = scenario.timeline.iter().filter_map(|moment| Some((moment, moment.freight.as_ref()?)));
+    later.map(|(moment, piece)| freight(scenario, piece, &moment.at)).collect()
+}
+
+/// A piece of Freight that was discovered at that time. Kargo names it.
 pub fn freight(scenario: &Scenario, piece: &FreightSpec, discovered: &str) -> Value {
     let first = scenario.world.warehouses.first().map(String::as_str).unwrap_or("web");
     let warehouse = piece.warehouse.as_deref().unwrap_or(first);
@@ -137,7 +142,7 @@ pub fn freight(scenario: &Scenario, piece: &FreightSpec, discovered: &str) -> Va
     let rest = json!({"alias": piece.name, "discoveredAt": discovered,
         "origin": {"kind": "Warehouse", "name": warehouse},
         "images": [{"repoURL": format!("registry.example.com/{project}/{warehouse}"), "tag": piece.name}]});
-    object(project, "Freight", &names::name(&piece.name), &rest)
+    object(project, "Freight", &piece.name, &rest)
 }
 
 fn stage_object(scenario: &Scenario, stage: &StageSpec) -> Value {

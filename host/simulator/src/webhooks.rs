@@ -27,6 +27,7 @@ pub fn mutate(
     match kind {
         Kind::Promotion => admission::mutate_promotion(request, world, ids).map(Some),
         Kind::Stage => admission::mutate_stage(request, world).map(Some),
+        Kind::Freight => Ok(Some(admission::mutate_freight(request, world))),
         _ => Ok(None),
     }
 }
@@ -98,7 +99,8 @@ impl Webhooks {
     }
 }
 
-/// The kind of what is reviewed, when Kargo has a webhook for it: not for the status of Stages and Promotions.
+/// The kind of what is reviewed, when Kargo has a webhook for it: not for the status of Stages and Promotions; that of
+/// Freight is only validated.
 fn hooked(review: &Review<'_>) -> Option<(Kind, &'static str)> {
     let kind = Kind::from_name(&review.resource.kind)?;
     match kind {
@@ -120,6 +122,9 @@ impl Admission for Webhooks {
 
     fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Refusal> {
         let Some((kind, webhook)) = hooked(review) else { return Ok(()) };
+        if !review.subresource.is_empty() {
+            return Ok(());
+        }
         let request = Self::request(review, Some(object));
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(changed) =

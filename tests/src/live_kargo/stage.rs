@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
+use kargo_model::freight_name::freight_name;
 use kargo_model::{Kind, object};
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::{DynamicObject, PostParams};
 use kube::{Client, Config};
 use kube_memory::User;
 use kube_memory::audit::Requests;
@@ -16,8 +18,7 @@ use policy_engine::Engine;
 use serde_json::{Value, json};
 use simulator::clock::VirtualClock;
 use simulator::ground::{Controllers, Ground, GroundError, Looked, Trouble, View};
-use simulator::kargo::{Director, api, resource};
-use simulator::names::FreightNames;
+use simulator::kargo::{Director, api};
 use simulator::{Played, Scenario, Setup, stage_set};
 use tokio::task::AbortHandle;
 
@@ -29,20 +30,19 @@ use crate::kargo::make_project;
 use crate::real_ground::{acting_as, look_at, rights_are_in_force, webhooks_are_down};
 use crate::until;
 
-/// What a scenario creates before anything else, so that Kargo can be asked for the names of Freight.
+/// What is created before anything else, so that Kargo can be asked whether it takes the Freight.
 const FIRST: [&str; 3] = ["Namespace", "Project", "Warehouse"];
 
 /// A Project with its Warehouses.
 pub struct LiveStage {
     kargo: &'static LiveKargo,
     scenario: Scenario,
-    names: FreightNames,
     admin: Config,
     refloat: Config,
 }
 
 impl LiveStage {
-    /// Makes the Project and its Warehouses, and asks Kargo for the names that it gives to Freight.
+    /// Makes the Project and its Warehouses, and waits until Kargo would take the scenario's Freight.
     ///
     /// # Errors
     /// When Kargo refuses.
@@ -57,13 +57,13 @@ impl LiveStage {
                 until(&what, || created(&client, &object)).await?;
             }
         }
-        let names = FreightNames::given(asked(&client, &scenario).await?);
+        takes_freight(&client, &scenario).await?;
         let (mut admin, mut refloat) =
             (kargo.server().config(ADMIN).await?, kargo.server().config(REFLOAT).await?);
         for config in [&mut admin, &mut refloat] {
             config.read_timeout = None;
         }
-        Ok(Self { kargo, scenario, names, admin, refloat })
+        Ok(Self { kargo, scenario, admin, refloat })
     }
 
     /// Plays the scenario, in a runtime of its own: not to be called from async code.
@@ -92,21 +92,21 @@ async fn created(admin: &Client, object: &Value) -> anyhow::Result<bool> {
     })
 }
 
-/// Names of all Freight that ever exists, each with its alias: what Kargo would call it.
-async fn asked(admin: &Client, scenario: &Scenario) -> anyhow::Result<Vec<(String, String)>> {
+/// Waits until Kargo's webhooks see the Warehouses and would take all Freight that ever exists. Its names have to be those
+/// that the scenario counts on.
+async fn takes_freight(admin: &Client, scenario: &Scenario) -> anyhow::Result<()> {
     let dry = PostParams { dry_run: true, field_manager: None };
-    let freight: Api<DynamicObject> =
-        Api::namespaced_with(admin.clone(), &scenario.world.project, &resource(Kind::Freight));
-    let mut names = Vec::new();
+    let freight = api(admin, Kind::Freight, &scenario.world.project);
     for piece in scenario.pieces() {
         let posted = stage_set::freight(scenario, piece, "2026-01-05T08:00:00Z");
+        let name = freight_name(&posted);
         let posted: DynamicObject = serde_json::from_value(posted)?;
         let what = format!("Kargo takes Freight `{}`", piece.name);
         until(&what, || async { Ok(freight.create(&dry, &posted).await.is_ok()) }).await?;
         let named = freight.create(&dry, &posted).await?.metadata.name.unwrap_or_default();
-        names.push((named, piece.name.clone()));
+        ensure!(named == name, "Kargo calls Freight `{}` {named}, the model {name}", piece.name);
     }
-    Ok(names)
+    Ok(())
 }
 
 struct LiveGround {
@@ -130,10 +130,6 @@ impl Ground for LiveGround {
 
     fn client(&self, user: &User) -> Result<Client, GroundError> {
         Ok(Client::try_from(acting_as(user, &self.stage.admin, &self.stage.refloat))?)
-    }
-
-    fn names(&self, _scenario: &Scenario) -> FreightNames {
-        self.stage.names.clone()
     }
 
     fn start_kargo(&mut self, director: &Arc<Director>) -> Result<Controllers, GroundError> {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::Denial;
+use super::{Denial, Fault};
 use crate::object::{at, name, text};
 
 /// Checks what the CRD's CEL rule checks, between the mutating and the validating webhook.
@@ -16,11 +16,6 @@ pub fn check_promotion(promotion: &Value) -> Result<(), Denial> {
     if freight != origin {
         return Ok(());
     }
-    Err(Denial::Invalid {
-        kind: "Promotion",
-        name: name(promotion).to_owned(),
-        field: "spec",
-        value: "\"object\"".to_owned(),
-        problem: "exactly one of freight or origin must be set".to_owned(),
-    })
+    let problem = "exactly one of freight or origin must be set".to_owned();
+    Err(Denial::invalid("Promotion", name(promotion), Fault::quoting("spec", "object", problem)))
 }

@@ -21,23 +21,28 @@ const SERVER: &str = "127.0.0.1:9443";
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// 422: a field says something that can't be.
+    /// 422: fields say what can't be.
     Invalid {
-        /// `Promotion` or `Stage`.
+        /// `Promotion`, `Stage` or `Freight`.
         kind: &'static str,
         /// The object's name; empty while it has none.
         name: String,
-        /// The field's path.
-        field: &'static str,
-        /// The value, as Kargo prints it: quoted text or JSON.
-        value: String,
-        /// What is wrong with it.
-        problem: String,
+        /// What is wrong, at least one thing.
+        faults: Vec<Fault>,
     },
     /// 403: the user may not, or nobody may.
     Forbidden {
-        /// `Promotion` or `Freight`.
+        /// `Promotion` or `freights`.
         kind: &'static str,
+        /// The object's name.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
+    /// 409: something else has what it asks for.
+    Conflict {
+        /// The resource, in the plural.
+        resource: &'static str,
         /// The object's name.
         name: String,
         /// Why not.
@@ -59,7 +64,35 @@ pub enum Denial {
     },
 }
 
+/// One field that says what can't be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field's path.
+    pub field: String,
+    /// The value, as Kargo prints it: quoted text or JSON.
+    pub value: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Fault {
+    /// A fault of a text.
+    pub(super) fn quoting(field: &str, value: &str, problem: String) -> Self {
+        Self { field: field.to_owned(), value: format!("{value:?}"), problem }
+    }
+
+    /// What is wrong, without the field's path.
+    fn body(&self) -> String {
+        format!("Invalid value: {}: {}", self.value, self.problem)
+    }
+}
+
 impl Denial {
+    /// 422 for one field.
+    pub fn invalid(kind: &'static str, name: &str, fault: Fault) -> Self {
+        Self::Invalid { kind, name: name.to_owned(), faults: vec![fault] }
+    }
+
     /// What the API server says when it can't reach Kargo's webhook for `kind`; `verb` is `mutate` or `validate`
     /// (capture `l/webhooks-down`).
     pub fn unreachable(verb: &str, kind: Kind) -> Self {
@@ -78,6 +111,7 @@ impl Denial {
         match self {
             Self::Invalid { .. } => 422,
             Self::Forbidden { .. } => 403,
+            Self::Conflict { .. } => 409,
             Self::NotFound { .. } => 404,
             Self::Internal { .. } => 500,
         }
@@ -87,6 +121,7 @@ impl Denial {
         match self {
             Self::Invalid { .. } => "Invalid",
             Self::Forbidden { .. } => "Forbidden",
+            Self::Conflict { .. } => "Conflict",
             Self::NotFound { .. } => "NotFound",
             Self::Internal { .. } => "InternalError",
         }
@@ -95,11 +130,14 @@ impl Denial {
     /// The text, without what the API server puts in front.
     pub fn message(&self) -> String {
         match self {
-            Self::Invalid { kind, name, field, value, problem } => {
-                format!("{kind}.{GROUP} {name:?} is invalid: {field}: Invalid value: {value}: {problem}")
+            Self::Invalid { kind, name, faults } => {
+                format!("{kind}.{GROUP} {name:?} is invalid: {}", together(faults))
             }
             Self::Forbidden { kind, name, problem } => {
                 format!("{kind}.{GROUP} {name:?} is forbidden: {problem}")
+            }
+            Self::Conflict { resource, name, problem } => {
+                format!("Operation cannot be fulfilled on {resource}.{GROUP} {name:?}: {problem}")
             }
             Self::NotFound { kind, group: "", name } => format!("{kind} {name:?} not found"),
             Self::NotFound { kind, group, name } => format!("{kind}.{group} {name:?} not found"),
@@ -135,16 +173,26 @@ impl Denial {
             details
         };
         match self {
-            Self::Invalid { kind, name, field, value, problem } => {
+            Self::Invalid { kind, name, faults } => {
                 let mut details = named(kind, GROUP, name);
-                let message = format!("Invalid value: {value}: {problem}");
-                let cause = json!({ "reason": "FieldValueInvalid", "message": message, "field": field });
-                put(&mut details, &["causes"], json!([cause]));
+                let cause = |fault: &Fault| json!({ "reason": "FieldValueInvalid", "message": fault.body(), "field": fault.field });
+                put(&mut details, &["causes"], faults.iter().map(cause).collect());
                 details
             }
             Self::Forbidden { kind, name, problem: _ } => named(kind, GROUP, name),
+            Self::Conflict { resource, name, problem: _ } => named(resource, GROUP, name),
             Self::NotFound { kind, group, name } => named(kind, group, name),
             Self::Internal { problem } => json!({ "causes": [{ "message": problem }] }),
         }
+    }
+}
+
+/// One fault plainly, several as a list.
+fn together(faults: &[Fault]) -> String {
+    let texts: Vec<String> =
+        faults.iter().map(|fault| format!("{}: {}", fault.field, fault.body())).collect();
+    match texts.as_slice() {
+        [text] => text.clone(),
+        texts => format!("[{}]", texts.join(", ")),
     }
 }

@@ -9,14 +9,16 @@ mod freeze;
 mod freight;
 mod inflate;
 mod intent;
+mod printed;
 mod promotion;
 pub mod request;
 mod stage;
+mod subscriptions;
 
 pub use crd::check_promotion;
-pub use denial::{Denial, FREIGHT_WEBHOOK, PROMOTION_WEBHOOK, STAGE_WEBHOOK};
+pub use denial::{Denial, FREIGHT_WEBHOOK, Fault, PROMOTION_WEBHOOK, STAGE_WEBHOOK};
 pub use freeze::{Freeze, Reason};
-pub use freight::validate_freight;
+pub use freight::{mutate_freight, validate_freight};
 pub use promotion::{AccessReview, mutate_promotion, promote_review, validate_promotion};
 pub use request::{AdmissionRequest, BadReview, ControlPlane, Operation, User};
 pub use stage::{mutate_stage, validate_stage};

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::request::{AbortRequest, Sender};
-use super::{Access, AdmissionRequest, Denial, Operation, User, inflate, intent};
+use super::{Access, AdmissionRequest, Denial, Fault, Operation, User, inflate, intent, printed};
 use crate::candidate::candidates;
 use crate::freight;
 use crate::ids::IdSource;
@@ -164,12 +164,8 @@ pub fn validate_promotion(request: &AdmissionRequest, world: &World, access: Acc
         Operation::Create => {
             require_project(world, &request.namespace)?;
             internal(authorize(request, access, "create"))?;
-            super::check_promotion(promotion).map_err(|_| Denial::Invalid {
-                kind: "Promotion",
-                name: name(promotion).to_owned(),
-                field: "spec",
-                value: spec_text(promotion),
-                problem: "exactly one of spec.freight or spec.origin must be set".to_owned(),
+            super::check_promotion(promotion).map_err(|_| {
+                invalid_spec(promotion, "exactly one of spec.freight or spec.origin must be set")
             })?;
             require_available(request, world)
         }
@@ -177,13 +173,7 @@ pub fn validate_promotion(request: &AdmissionRequest, world: &World, access: Acc
             internal(authorize(request, access, "update"))?;
             match request.object.get("spec") == request.old_object.get("spec") {
                 true => Ok(()),
-                false => Err(Denial::Invalid {
-                    kind: "Promotion",
-                    name: name(promotion).to_owned(),
-                    field: "spec",
-                    value: spec_text(promotion),
-                    problem: "spec is immutable".to_owned(),
-                }),
+                false => Err(invalid_spec(promotion, "spec is immutable")),
             }
         }
         Operation::Delete => authorize(request, access, "delete"),
@@ -230,34 +220,23 @@ fn internal(answer: Result<(), Denial>) -> Result<(), Denial> {
     answer.map_err(|denial| Denial::Internal { problem: denial.message() })
 }
 
-fn invalid(promotion: &Value, field: &'static str, value: &str, problem: String) -> Denial {
-    Denial::Invalid {
-        kind: "Promotion",
-        name: name(promotion).to_owned(),
-        field,
-        value: format!("{value:?}"),
-        problem,
-    }
+fn invalid(promotion: &Value, field: &str, value: &str, problem: String) -> Denial {
+    Denial::invalid("Promotion", name(promotion), Fault::quoting(field, value, problem))
 }
 
-/// The spec as Go prints it: fields in the order of its struct, `<`, `>` and `&` escaped.
+fn invalid_spec(promotion: &Value, problem: &str) -> Denial {
+    let fault = Fault { field: "spec".to_owned(), value: spec_text(promotion), problem: problem.to_owned() };
+    Denial::invalid("Promotion", name(promotion), fault)
+}
+
+/// The spec as Go prints it.
 fn spec_text(promotion: &Value) -> String {
     const SPEC: [&str; 5] = ["stage", "freight", "origin", "vars", "steps"];
     const STEP: [&str; 8] = ["uses", "task", "as", "if", "continueOnError", "retry", "vars", "config"];
     let spec = promotion.get("spec").cloned().unwrap_or_default();
-    let text = in_order(&spec, &SPEC, |key, value| match value.as_array() {
-        Some(steps) if key == "steps" => {
-            let steps: Vec<String> =
-                steps.iter().map(|step| in_order(step, &STEP, |_, value| value.to_string())).collect();
-            format!("[{}]", steps.join(","))
-        }
+    let text = printed::in_order(&spec, &SPEC, |key, value| match key {
+        "steps" if value.is_array() => printed::structs(&spec, "steps", &STEP),
         _ => value.to_string(),
     });
-    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
-}
-
-fn in_order(value: &Value, order: &[&str], print: impl Fn(&str, &Value) -> String) -> String {
-    let present =
-        order.iter().filter_map(|key| value.get(key).map(|field| format!("{key:?}:{}", print(key, field))));
-    format!("{{{}}}", present.collect::<Vec<_>>().join(","))
+    printed::escaped(&text)
 }

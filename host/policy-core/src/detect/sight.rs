@@ -188,9 +188,16 @@ impl<'a> Sight<'a> {
             verification: about.verification.cloned(),
             at,
             user_abort: None,
-            summary: redact::shown(summary, super::MAX_SUMMARY_BYTES),
+            summary: redact::shown(&self.for_people(summary), super::MAX_SUMMARY_BYTES),
         };
         Condition { failure, heals_by_refresh: false }
+    }
+
+    /// A summary is read: it calls Freight by its alias.
+    fn for_people(&self, summary: &str) -> String {
+        crate::called::by_alias(summary, |name| {
+            self.freight.iter().find(|piece| piece.name.as_str() == name)?.alias.clone()
+        })
     }
 }
 

@@ -29,6 +29,7 @@ pub mod unsupported;
 
 pub use g08_freshness::Seen;
 
+use crate::called;
 use crate::context::Context;
 use crate::decision::{Action, Decision};
 use crate::incident::{Delivery, IncidentState};
@@ -72,6 +73,24 @@ impl<'a> Input<'a> {
     pub fn promotions_of_stage(&self) -> impl Iterator<Item = &'a PromotionSnapshot> + use<'a> {
         let stage = &self.stage.name;
         self.promotions.iter().filter(move |promotion| promotion.stage == *stage)
+    }
+
+    /// A text of the host or of a guest for people, who know Freight by its alias.
+    pub fn for_people(&self, text: &str) -> String {
+        called::by_alias(text, |name| {
+            let known = self.freight.iter().find(|piece| piece.name.as_str() == name);
+            known.and_then(|piece| piece.alias.clone()).or_else(|| self.context.freight.alias_of(name))
+        })
+    }
+
+    fn verdict_for_people(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Allow => Verdict::Allow,
+            Verdict::Postpone { until, because } => {
+                Verdict::Postpone { until, because: self.for_people(&because) }
+            }
+            Verdict::Refuse { because } => Verdict::Refuse { because: self.for_people(&because) },
+        }
     }
 }
 
@@ -150,7 +169,7 @@ pub fn check_with<'g>(
                 Check::AfterOthers | Check::Elsewhere(_) => Verdict::Allow,
             };
             if verdict != Verdict::Allow {
-                by.push((guardrail.id.to_owned(), verdict));
+                by.push((guardrail.id.to_owned(), input.verdict_for_people(verdict)));
             }
         }
         verdicts.push(ActionVerdict {

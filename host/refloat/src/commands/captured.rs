@@ -139,14 +139,16 @@ fn play(objects: &Objects, chain: &[Loaded], layout: &mut Layout) -> Result<(), 
     let said =
         decided.modules.iter().enumerate().map(|(entry, one)| (one, Said { entry, word: one.word.clone() }));
     let said: Vec<_> = said.collect();
-    layout.list("policies", words(&said));
+    layout.list("policies", words(&said).iter().map(|text| scene.for_people(text)));
     let run = Run { said: said.into_iter().map(|(_, said)| said).collect(), end: decided.end };
     let planned = planned(&scene, &context, &run);
     if let End::Decided(decision) = &run.end {
         let pairs = decision.actions.iter().zip(&planned.verdicts);
-        layout.list("guardrails", pairs.map(|(action, verdict)| explain::action(action, verdict, scene.now)));
+        let texts = pairs.map(|(action, verdict)| explain::action(action, verdict, scene.now));
+        layout.list("guardrails", texts.map(|text| scene.for_people(&text)));
     }
-    layout.list("writes", planned.writes.iter().map(|write| explain::write(write, scene.now)));
+    let writes = planned.writes.iter().map(|write| explain::write(write, scene.now));
+    layout.list("writes", writes.map(|text| scene.for_people(&text)));
     if !planned.writes.iter().any(policy_core::write::Write::touches_kargo) {
         layout.labelled("", "nothing in Kargo");
     }
@@ -189,7 +191,10 @@ fn known(scene: &Scene<'_>, context: &Context, layout: &mut Layout) {
         "",
         context.freight.targets.iter().map(|target| {
             let freight = target.freight.as_deref().unwrap_or("none");
-            format!("last good Freight of {}: {freight} ({})", target.origin, target.because)
+            scene.for_people(&format!(
+                "last good Freight of {}: {freight} ({})",
+                target.origin, target.because
+            ))
         }),
     );
     match settle::settle(&scene.failure, scene.stage, &scene.objects.promotions) {

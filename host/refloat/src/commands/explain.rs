@@ -57,7 +57,11 @@ fn human(explained: &Explained) -> String {
 /// `looked` is when a cluster was looked at; exports are as old as what they tell.
 fn story(scene: &Scene<'_>, context: &Context, looked: Option<Timestamp>) -> Vec<Told> {
     let mut told = Vec::new();
-    let mut tell = |about: &'static str, text: String| told.push(Told { about, text });
+    let mut tell = |about: &'static str, text: String| {
+        // Evidence stays as it is.
+        let text = if about == "text" { text } else { scene.for_people(&text) };
+        told.push(Told { about, text });
+    };
     if scene.has_failed() {
         tell("", explain::failure(&scene.failure));
         tell("when", when(scene, looked));
@@ -171,16 +175,15 @@ fn freight(context: &Context) -> Vec<String> {
     lines
 }
 
-/// `NAME (ALIAS) of ORIGIN`, and whether it is gone.
+/// `NAME of ORIGIN`, and whether it is gone.
 fn called(piece: &FreightPiece) -> String {
-    let alias = piece.alias.as_deref().map(|alias| format!(" ({alias})")).unwrap_or_default();
     let gone = match fact(&piece.extra, "gone") {
         Some("true") => ", which is gone",
         Some("false") => ", which could not be read",
         Some(_) => ", of which nothing was given",
         None => "",
     };
-    format!("`{}`{alias} of {}{gone}", piece.name, piece.origin)
+    format!("`{}` of {}{gone}", piece.name, piece.origin)
 }
 
 /// What the Stage holds, how that was verified, and what it held before.
