@@ -99,9 +99,8 @@ impl<'a> Scene<'a> {
 
     /// A text for people, who know Freight by its alias.
     pub(crate) fn for_people(&self, text: &str) -> String {
-        called::by_alias(text, |name| {
-            self.objects.freight.iter().find(|piece| piece.name.as_str() == name)?.alias.clone()
-        })
+        let freight = self.objects.freight(&self.stage.project);
+        called::by_alias(text, |name| freight.get(&name.into())?.alias.clone())
     }
 
     /// The scene of a failure that is known already.
