@@ -33,8 +33,8 @@ const SURE: u8 = 80;
 /// Classifies a Promotion that ended badly (or that stalls).
 ///
 /// The step that failed first without `continueOnError` decides, whatever the Promotion's own message says: that
-/// one may come from a clean-up. Without such a step the Promotion's message decides. Hints make the answer
-/// stricter, never milder.
+/// one may come from a clean-up. Without such a step the Promotion's message decides. Of a Promotion that Succeeded, the
+/// tolerated step is read. Hints make the answer stricter, never milder.
 pub fn promotion(promotion: &PromotionSnapshot, hints: &[StepHint]) -> Classification {
     promotion_by(Catalogue::built_in(), promotion, hints)
 }
@@ -51,6 +51,11 @@ pub fn promotion_by(
     let failed = first_failed_step(promotion);
     if !promotion.is_terminal() {
         return Classification { step: failed.map(|step| step.alias.clone()), ..stalled(promotion) };
+    }
+    if promotion.phase == Some(PromotionPhase::Succeeded)
+        && let Some(tolerated) = ongoing::tolerated(catalogue, promotion)
+    {
+        return tolerated;
     }
     let mut classification = match failed {
         Some(step) => of_step(catalogue, promotion, step),
@@ -274,6 +279,26 @@ mod tests {
             prop_assert!(with.retryability >= without.retryability);
             prop_assert_eq!(with.effect, without.effect);
             prop_assert_eq!(with.fault_domain, without.fault_domain);
+        }
+
+        /// Whatever networks and limits are named, what tells of tests, people or half a change is never repeated.
+        #[test]
+        fn results_are_never_passing_faults(
+            kind in prop_oneof![Just("http"), Just("argocd-update"), Just("acme-x")],
+            result in prop_oneof![
+                Just("3 tests failed"), Just("smoke tests failed"), Just("the approval timed out after 24h"),
+                Just("migration 42 partially applied"), Just("7 of 12 targets failed"),
+                Just("Rollout \"web\" is Degraded"), Just("not caused by a fault"), Just("no rate limit exceeded"),
+            ],
+            between in prop_oneof![Just(": "), Just(", "), Just("; "), Just("\n")],
+            fault in prop_oneof![
+                Just("connection reset by peer"), Just("timed out"), Just("connection refused"), Just("rate limit exceeded"),
+                Just("context deadline exceeded"), Just("service unavailable"), Just("i/o timeout"),
+            ],
+        ) {
+            let read = text(Some(kind), &format!("{result}{between}{fault}"));
+            let is_repeated = matches!(read.class, Class::Transient | Class::Timeout | Class::Quota | Class::Conflict);
+            prop_assert!(!is_repeated, "{:?} by {}", read.class, read.rule);
         }
 
         /// No text makes the rules fail, whatever it is.

@@ -84,7 +84,7 @@ fn needs_settling(trigger: Trigger) -> bool {
 
 fn of_promotion(name: &PromotionName, stage: &StageSnapshot, promotions: &[PromotionSnapshot]) -> Settled {
     if let Some(newer) = newer_than(name, stage, promotions) {
-        return overtaken(&format!("Promotion {newer}"));
+        return overtaken(&came_after(newer, promotions));
     }
     match &stage.last_promotion {
         Some(last) if last.name == *name => quiet(stage, promotions),
@@ -93,18 +93,26 @@ fn of_promotion(name: &PromotionName, stage: &StageSnapshot, promotions: &[Promo
 }
 
 fn of_verification(failure: &Failure, stage: &StageSnapshot, promotions: &[PromotionSnapshot]) -> Settled {
-    let newest = stage.history.first().and_then(|current| current.verifications.first());
-    match newest {
-        Some(newest) if Some(&newest.id) == failure.verification.as_ref() => {}
-        Some(newest) => return overtaken(&format!("verification {}", newest.id)),
-        None => return overtaken("Freight that is not verified yet"),
-    }
     // The delivering Promotion if it is known; else every Promotion that the Stage has recorded is part of the past.
     let delivered = failure.promotion.as_ref().or(stage.last_promotion.as_ref().map(|last| &last.name));
-    match delivered.and_then(|name| newer_than(name, stage, promotions)) {
-        Some(newer) => overtaken(&format!("Promotion {newer}")),
-        None => quiet(stage, promotions),
+    if let Some(newer) = delivered.and_then(|name| newer_than(name, stage, promotions)) {
+        return overtaken(&came_after(newer, promotions));
     }
+    let newest = stage.history.first().and_then(|current| current.verifications.first());
+    match newest {
+        Some(newest) if Some(&newest.id) == failure.verification.as_ref() => quiet(stage, promotions),
+        Some(newest) => overtaken(&format!("verification {}", newest.id)),
+        None => overtaken("Freight that is not verified yet"),
+    }
+}
+
+/// What came after the failure, as people know it: the Freight, and who promoted it.
+fn came_after(newer: &PromotionName, promotions: &[PromotionSnapshot]) -> String {
+    let Some(promotion) = promotions.iter().find(|promotion| promotion.name == *newer) else {
+        return format!("Promotion {newer}");
+    };
+    let by = promotion.actor.as_ref().map(|actor| format!(", promoted by {actor},")).unwrap_or_default();
+    format!("Freight `{}`{by} came after it with Promotion {newer}", promotion.freight)
 }
 
 /// The newest Promotion of the Stage after `name`, whatever became of it.

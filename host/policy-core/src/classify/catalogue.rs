@@ -6,6 +6,7 @@
 //! not, nested rows read what Kargo only passed on. Never looks at Kargo's Failed and Errored.
 
 mod document;
+mod negated;
 mod quoted;
 mod status;
 
@@ -24,7 +25,7 @@ pub use document::BadRules;
 pub const KARGO: &str = "v1.11";
 
 /// In the order in which they are tried.
-const BUILT_IN: [(&str, &str); 10] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("engine.yaml", include_str!("catalogue/v1_11/engine.yaml")),
     ("git.yaml", include_str!("catalogue/v1_11/git.yaml")),
     ("pull-requests.yaml", include_str!("catalogue/v1_11/pull-requests.yaml")),
@@ -34,6 +35,7 @@ const BUILT_IN: [(&str, &str); 10] = [
     ("charts.yaml", include_str!("catalogue/v1_11/charts.yaml")),
     ("files.yaml", include_str!("catalogue/v1_11/files.yaml")),
     ("objects.yaml", include_str!("catalogue/v1_11/objects.yaml")),
+    ("results.yaml", include_str!("catalogue/v1_11/results.yaml")),
     ("nested.yaml", include_str!("catalogue/v1_11/nested.yaml")),
 ];
 
@@ -64,6 +66,9 @@ pub struct Row {
     text: Option<Regex>,
     without: Option<Regex>,
     status: Vec<(u16, u16)>,
+    /// Whether it counts only where words of Kargo's before it say that an operation of the step failed, or only where
+    /// none do; `None` in both places.
+    behind_kargo: Option<bool>,
     repeated: bool,
     answered: Answered,
     /// What it means.
@@ -174,44 +179,53 @@ impl Catalogue {
     /// exists: ` is no duplicate.
     pub(super) fn find(&self, step_kind: Option<&str>, message: &Unwrapped<'_>) -> Option<Found> {
         let status = status::find(message.text);
-        let asked = Asked { step_kind, text: message.text, attempts: message.attempts, status };
-        let row = self.rows.iter().map(Arc::as_ref).find(|row| row.matches(&asked));
-        let found = |rule: String, verdict, row: &Row| Found { rule, verdict, effect: row.effect };
-        let here = match row {
-            Some(row) => match row.answered {
-                Answered::Here => return Some(found(row.id.clone(), row.verdict, row)),
-                Answered::ByNested { here } => here,
-            },
-            None => None,
+        let asked = Asked { step_kind, text: message.text, attempts: message.attempts, status, behind: true };
+        let Some(row) = self.rows.iter().map(Arc::as_ref).find(|row| row.matches(&asked)) else {
+            // What a Stage says about its health is Kargo's own word, whatever it begins with.
+            let behind = step_kind == Some(super::HEALTH);
+            let nested = self.nested_row(step_kind, message.text, message.attempts, behind)?;
+            return Some(Found { rule: nested.id.clone(), verdict: nested.verdict, effect: nested.effect });
         };
-        let rest = row.map_or(message.text, |row| row.behind(message.text));
-        let nested = self.nested_row(step_kind, rest, message.attempts);
-        match (row, nested) {
-            (Some(row), Some(nested)) => {
-                let verdict = nested.verdict.at(here);
-                Some(found(format!("{}/{}", row.id, nested.id), verdict, row))
-            }
-            (Some(row), None) | (None, Some(row)) => Some(found(row.id.clone(), row.verdict, row)),
-            (None, None) => None,
-        }
+        let own = Found { rule: row.id.clone(), verdict: row.verdict, effect: row.effect };
+        let Answered::ByNested { here } = row.answered else { return Some(own) };
+        let Some(nested) = self.nested_row(step_kind, row.behind(message.text), message.attempts, true)
+        else {
+            return Some(own);
+        };
+        // A nested row that only knows what it is not leaves the word to the row that asks, unless that is a milder one.
+        let is_silent = nested.verdict.class == Class::Unknown && row.verdict.retry >= nested.verdict.retry;
+        Some(Found {
+            rule: format!("{}/{}", row.id, nested.id),
+            verdict: if is_silent { row.verdict } else { nested.verdict.at(here) },
+            effect: if row.effect == Effect::Unknown { nested.effect } else { row.effect },
+        })
     }
 
-    fn nested_row(&self, step_kind: Option<&str>, text: &str, attempts: Option<u32>) -> Option<&Row> {
-        let text = &quoted::words(text);
-        let asked = Asked { step_kind, text, attempts, status: status::find(text) };
+    /// `behind` says whether words of Kargo's stand before the text.
+    fn nested_row(
+        &self,
+        step_kind: Option<&str>,
+        text: &str,
+        attempts: Option<u32>,
+        behind: bool,
+    ) -> Option<&Row> {
+        let words = quoted::words(text);
+        let words = if behind { words } else { negated::to_the_point(&words).into_owned().into() };
+        let text = &negated::left_out(&words);
+        let asked = Asked { step_kind, text, attempts, status: status::find(text), behind };
         self.nested.iter().map(Arc::as_ref).find(|row| row.matches(&asked))
     }
 
     /// What a text means that somebody else than a step passed on, by the nested rows alone.
     pub(super) fn quoted(&self, text: &str) -> Option<Verdict> {
-        self.nested_row(None, text, None).map(|row| row.verdict)
+        self.nested_row(None, text, None, true).map(|row| row.verdict)
     }
 
     /// The row that is about texts of Kargo that begin like this one, whatever it says about them and however often
     /// the step was tried. Rows about all texts of a step kind claim none. For the test that holds Kargo's source
     /// against the rows.
     pub fn claims(&self, step_kind: Option<&str>, text: &str) -> Option<&str> {
-        let asked = Asked { step_kind, text, attempts: Some(2), status: None };
+        let asked = Asked { step_kind, text, attempts: Some(2), status: None, behind: true };
         let mut rows = self.rows.iter().filter(|row| row.begins.is_some() || row.text.is_some());
         rows.find(|row| row.matches(&asked)).map(|row| row.id.as_str())
     }
@@ -235,6 +249,7 @@ struct Asked<'a> {
     text: &'a str,
     attempts: Option<u32>,
     status: Option<u16>,
+    behind: bool,
 }
 
 impl Row {
@@ -247,6 +262,7 @@ impl Row {
         let in_range = |status: u16| self.status.iter().any(|(low, high)| (*low..=*high).contains(&status));
         of_kind
             && often_enough
+            && self.behind_kargo.is_none_or(|behind| behind == asked.behind)
             && (self.status.is_empty() || asked.status.is_some_and(in_range))
             && found(&self.begins)
             && found(&self.text)
@@ -340,6 +356,7 @@ mod tests {
             ("rows:\n- id: T1\n  status: [4o4]\n  class: config", 3, "`status`"),
             ("rows:\n- id: T1\n  text: [a]\n  class: config\n  confidence: 101", 5, "at most 100"),
             ("nested:\n- id: T1\n  text: [a]\n  nested: true", 2, "nested"),
+            ("rows:\n- id: T1\n  text: [a]\n  class: config\n  behindKargo: true", 2, "`behindKargo`"),
             ("rows: [", 1, ""),
             ("- a", 1, ""),
         ] {
@@ -374,6 +391,6 @@ mod tests {
         let message = Unwrapped { text: "canary score 61 is below 75", attempts: None, is_terminal: false };
         let found = catalogue.find(Some("acme-deploy"), &message).expect("a row");
         assert_eq!((found.rule.as_str(), found.verdict.fault), ("T1", FaultDomain::Freight));
-        assert_eq!(catalogue.find(Some("http"), &message), None);
+        assert_ne!(catalogue.find(Some("http"), &message).map(|found| found.rule), Some("T1".to_owned()));
     }
 }

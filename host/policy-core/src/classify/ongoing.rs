@@ -64,7 +64,11 @@ pub fn ongoing(
 fn sick(catalogue: &Catalogue, stage: &StageSnapshot, rule: &str, class: Class) -> Classification {
     let issue = stage.health_issue.as_deref().unwrap_or_default();
     let read = super::health(catalogue, issue);
-    if read.class != Class::Unknown {
+    // That it is sick is what the trigger says already.
+    if !matches!(
+        read.class,
+        Class::Unknown | Class::Unhealthy | Class::DeployFailed | Class::VerificationFailed
+    ) {
         return read;
     }
     let unknown =
@@ -73,7 +77,7 @@ fn sick(catalogue: &Catalogue, stage: &StageSnapshot, rule: &str, class: Class) 
 }
 
 /// What the tolerated step says; the Promotion did everything else.
-fn tolerated(catalogue: &Catalogue, promotion: &PromotionSnapshot) -> Option<Classification> {
+pub(super) fn tolerated(catalogue: &Catalogue, promotion: &PromotionSnapshot) -> Option<Classification> {
     let step = detect::tolerated_step(promotion)?;
     let read = super::of_step(catalogue, promotion, step);
     Some(Classification { effect: Effect::Complete, ..read })

@@ -149,7 +149,7 @@ impl<'a> Search<'a> {
         let because = match first_reason {
             Some(reason) => format!("no good combination in the Stage's history: {reason}"),
             None if self.stage.history.is_empty() => "the Stage has never held any Freight".to_owned(),
-            None => "the Stage's history holds nothing but what failed".to_owned(),
+            None => "the Stage's history holds nothing but what this failure is about".to_owned(),
         };
         Found::None(because)
     }

@@ -59,6 +59,8 @@ struct RowDocument {
     #[serde(default)]
     attempts: Option<Attempts>,
     #[serde(default)]
+    behind_kargo: Option<bool>,
+    #[serde(default)]
     nested: bool,
     #[serde(default)]
     here: Option<FaultDomain>,
@@ -110,6 +112,12 @@ pub(super) fn read(text: &str) -> Result<(Vec<Row>, Vec<Row>), BadRules> {
     if let Some(deep) = nested.iter().find(|row| row.value.nested) {
         return Err(at(&deep.value.id, "a nested row cannot be `nested: true` itself"));
     }
+    if let Some(row) = document.rows.iter().find(|row| row.value.behind_kargo.is_some()) {
+        return Err(at(
+            &row.value.id,
+            "`behindKargo` is for nested rows: others are about Kargo's own words",
+        ));
+    }
     Ok((compiled(document.rows)?, compiled(nested)?))
 }
 
@@ -144,6 +152,7 @@ fn row(document: Spanned<RowDocument>) -> Result<Row, BadRules> {
         text: pattern(&document.text, "")?,
         without: pattern(&document.without, "")?,
         status: document.status.iter().map(range).collect::<Result<_, _>>()?,
+        behind_kargo: document.behind_kargo,
         repeated: document.attempts == Some(Attempts::Several),
         answered: if document.nested { Answered::ByNested { here: document.here } } else { Answered::Here },
         line: document.id.referenced.line(),

@@ -16,13 +16,22 @@ const COMMAND: &str = "error executing cmd [";
 static PATH: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"(https?://[^/\s"'<>]+)/(?:[^\s"'<>:]|:[^\s"'<>])*"#).ok());
 
+/// Where programs say whether they are well.
+const HEALTH: [&str; 5] = ["/healthz", "/health", "/readyz", "/ready", "/livez"];
+
 pub(super) fn words(text: &str) -> Cow<'_, str> {
     let said = match text.rfind(COMMAND).and_then(|at| text.get(at..)) {
         Some(command) => command.split_once("]: ").map_or(text, |(_, said)| said),
         None => text,
     };
     match PATH.as_ref() {
-        Some(path) => path.replace_all(said, "$1/"),
+        Some(path) => path.replace_all(said, |found: &regex::Captures<'_>| {
+            let whole = found.get(0).map_or("", |whole| whole.as_str());
+            let server = found.get(1).map_or("", |server| server.as_str());
+            // That a health check was asked is no name.
+            let is_health = HEALTH.iter().any(|health| whole.ends_with(health));
+            format!("{server}/{}", if is_health { "healthz" } else { "" })
+        }),
         None => Cow::Borrowed(said),
     }
 }
@@ -42,6 +51,7 @@ mod tests {
                 "GET https://api.example.com/repos/x509/rate-limit/pulls: 502 Bad []",
                 "GET https://api.example.com/: 502 Bad []",
             ),
+            ("GET https://web.example.com/x509/healthz: 503", "GET https://web.example.com/healthz: 503"),
             (
                 "fatal: repository 'https://git.example.com/denied.git/' not found",
                 "fatal: repository 'https://git.example.com/' not found",
