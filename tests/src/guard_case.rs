@@ -18,7 +18,8 @@ use policy_core::incident::{Closed, Delivery, IncidentState};
 use policy_core::rules::Rules;
 use policy_core::settings::Settings;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, ApplicationSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ApplicationSnapshot, ProjectFreight, ProjectSnapshot, PromotionSnapshot,
+    StageSnapshot,
 };
 use policy_core::time::Timestamp;
 use policy_core::{explain, plan};
@@ -174,7 +175,7 @@ fn planned(situation: &Situation) -> Result<Value, String> {
         if let Some(fault) = &situation.fault {
             plan::fault("retry-transient", fault, input)
         } else if situation.no_opinion {
-            plan::no_opinion(input)
+            plan::of_chain(&chain::Run { said: Vec::new(), end: chain::End::NoOpinion }, &[], input).writes
         } else {
             let verdicts = guardrails::check(&situation.decision, input);
             plan::plan(&situation.decision, &verdicts, input)
