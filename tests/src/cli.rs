@@ -1,7 +1,7 @@
 //! Cases of the command line (`run: cli`): the real program, in a folder of its own.
 //!
 //! In: `args`, `files` (name to text, or to `{base64: ...}`, `{template: ..., repeat: ..., times: ...}`,
-//! `{capture: [FILE...]}`, `{repository: FILE}`, `{folder: true}`), `stdin`. Out: exit code, standard output and standard
+//! `{capture: [FILE...]}`, `{repository: FILE}`, `{folder: true}`), `stdin`, `environment` (name to text). Out: exit code, standard output and standard
 //! error, with what differs between machines replaced: the folder, times, digests of built components. Nothing outside
 //! of the folder is written but the cache of compiled components, which all cases share.
 
@@ -70,6 +70,7 @@ fn play(case: &Value) -> anyhow::Result<Value> {
         .current_dir(folder.path())
         .env("REFLOAT_CACHE", repository().join("target/component-cache"))
         .env_remove("KUBECONFIG")
+        .envs(environment(case))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -81,6 +82,12 @@ fn play(case: &Value) -> anyhow::Result<Value> {
     let shown = |bytes: &[u8]| filtered(&String::from_utf8_lossy(bytes), folder.path());
     let code = output.status.code().context("ended by a signal")?;
     Ok(json!({"exit": code, "stdout": shown(&output.stdout), "stderr": shown(&output.stderr)}))
+}
+
+/// Variables of the case, as texts.
+fn environment(case: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let given = case.get("environment").and_then(Value::as_object).into_iter().flatten();
+    given.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
 }
 
 fn write(path: &Path, content: &Value) -> anyhow::Result<()> {

@@ -176,7 +176,7 @@ fn planned(situation: &Situation) -> Result<Value, String> {
         if let Some(fault) = &situation.fault {
             plan::fault("retry-transient", fault, input)
         } else if situation.no_opinion {
-            plan::no_opinion(input)
+            plan::of_chain(&chain::Run { said: Vec::new(), end: chain::End::NoOpinion }, &[], input).writes
         } else {
             let verdicts = guardrails::check(&situation.decision, input);
             plan::plan(&situation.decision, &verdicts, input)

@@ -18,6 +18,7 @@ use crate::convert::case_of;
 use crate::crd::cluster_failure_policy::Caps;
 use crate::crd::condition::{Statement, reasons, types};
 use crate::crd::policy_body::{ChainEntry, ModuleKind, PolicyBody};
+use crate::crd::selector::Selector;
 use crate::select;
 
 /// Something that keeps a policy from being accepted.
@@ -228,6 +229,17 @@ fn limit_problems(body: &PolicyBody) -> Vec<Problem> {
         Some(problem(format!("/limits/{field}"), reasons::INVALID_SPEC, message))
     };
     durations.into_iter().filter_map(unreadable).collect()
+}
+
+/// What is wrong with a FailurePolicy's selector: a pattern that cannot be read, and so would match nothing for ever.
+pub fn selector_problem(selector: Option<&Selector>) -> Option<Problem> {
+    let name = selector?.name.as_deref()?;
+    let pattern = name.strip_prefix("regex:").or_else(|| name.strip_prefix("regexp:"))?;
+    let error = regex::Regex::new(pattern).err()?.to_string();
+    // The last line of several says what is wrong.
+    let why = error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+    let message = format!("`{name}` is no pattern: {why}");
+    Some(problem("/stageSelector/name", reasons::INVALID_SPEC, message))
 }
 
 /// Every problem of a platform's caps.

@@ -187,9 +187,9 @@ fn volumes(install: &Install) -> Vec<Value> {
 fn container(install: &Install) -> Value {
     let mut args = vec![
         "controller".to_owned(),
-        format!("--account={}", install.account),
+        format!("--project-account={}", install.account),
         format!("--listen=0.0.0.0:{PORT}"),
-        "--cache-dir=/cache".to_owned(),
+        "--cache=/cache".to_owned(),
     ];
     let mut mounts = vec![json!({"name": "cache", "mountPath": "/cache"})];
     args.extend(install.argocd_namespace.iter().map(|namespace| format!("--argocd-namespace={namespace}")));

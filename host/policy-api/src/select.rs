@@ -195,9 +195,11 @@ pub fn triggers(body: &PolicyBody, wanted: &[Trigger]) -> Vec<Trigger> {
     if both.is_empty() { vec![Trigger::Manual] } else { both }
 }
 
-/// Rules that only observe, for a Stage in conflict.
-pub fn observing() -> Rules {
-    Rules { mode: context::Mode::Observe, ..Rules::default() }
+/// Rules that only observe, for a Stage that all of `names` claim with the same priority.
+pub fn observing(names: &[String]) -> Rules {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let why = format!("Conflict: the policies {} have the same priority", names.join(" and "));
+    Rules { mode: context::Mode::Observe, held_back: Some(why), ..Rules::default() }
 }
 
 /// The deadlines of `body`: what it sets, within bounds, and the usual ones.

@@ -103,7 +103,8 @@ fn judge(host: &Host, policy: &FailurePolicy, platform: &[ClusterFailurePolicy])
     let caps = select::caps(&snapshot, platform);
     let modules = &host.policies.modules;
     let known = |entry: &ChainEntry| modules.known_as(entry, &project);
-    let problems = accept::problems(&policy.spec.body, Author::Project, &caps, known);
+    let mut problems = accept::problems(&policy.spec.body, Author::Project, &caps, known);
+    problems.extend(accept::selector_problem(policy.spec.stage_selector.as_ref()));
     let accepted = match problems.is_empty() {
         true => Some(accepted(host, policy, &project, &caps)),
         false => policy.status.as_ref().and_then(|status| status.accepted.clone()),
@@ -313,7 +314,10 @@ fn write_access(mode: Mode, standings: &[Standing]) -> Statement {
         (Mode::Enforce, Some((one, why))) => {
             let advice = match one.access {
                 Access::Lacking(_) => "; `refloat enable` prints what it needs",
-                Access::ControlPlane => "; change `--account`, or Kargo's pattern for its own accounts",
+                Access::ControlPlane => {
+                    "; give `refloat install` and `refloat enable` another `--project-account`, or change Kargo's pattern \
+                     for its own accounts"
+                }
                 Access::Full | Access::UnknownKargo(_) => "",
             };
             let message = format!("Stage `{}` is only observed: {why}{advice}", one.stage.name);

@@ -141,7 +141,7 @@ impl Policies {
             }),
             select::Ruling::Conflict(names) => {
                 let policy = PolicyRef { kind: "Conflict".to_owned(), name: names.join(","), uid: None };
-                Some(Ruling { policy, rules: select::observing(), chain: Arc::default() })
+                Some(Ruling { policy, rules: select::observing(&names), chain: Arc::default() })
             }
             select::Ruling::Nothing => None,
         }

@@ -3,7 +3,8 @@
 //! In: what detection found. Out: values that everything after detection speaks in.
 //! A failure is data, never an error of this program.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::{FailureId, ProjectName, PromotionName, StageName, Uid, VerificationId};
 use crate::time::Timestamp;
@@ -212,6 +213,7 @@ pub struct Classification {
     /// What the failed run had already changed.
     pub effect: Effect,
     /// How sure, 0 to 100.
+    #[serde(deserialize_with = "percent")]
     pub confidence_percent: u8,
     /// Id of the rule that decided, or `unknown`.
     pub rule: String,
@@ -221,6 +223,13 @@ pub struct Classification {
     /// The text that was read, unwrapped and redacted, at most 2 KiB.
     #[serde(default)]
     pub text: String,
+}
+
+/// A whole number from 0 to 100.
+fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let given = u64::deserialize(from)?;
+    let wrong = || D::Error::invalid_value(Unexpected::Unsigned(given), &"a whole number from 0 to 100");
+    u8::try_from(given).ok().filter(|percent| *percent <= 100).ok_or_else(wrong)
 }
 
 impl Classification {

@@ -37,7 +37,13 @@ pub fn of_chain(run: &Run, modules: &[&str], input: &Input<'_>) -> Planned {
             let writes = plan(decision, &verdicts, input);
             Planned { verdicts, writes }
         }
-        End::NoOpinion => Planned { verdicts: Vec::new(), writes: no_opinion(input) },
+        End::NoOpinion => {
+            let writes = match (&input.rules.held_back, run.said.as_slice()) {
+                (Some(why), []) => nobody_asked(why, input),
+                (Some(_) | None, _) => no_opinion(input),
+            };
+            Planned { verdicts: Vec::new(), writes }
+        }
         End::Fault { entry, fault: what } => {
             let module = modules.get(*entry).copied().unwrap_or("unknown");
             Planned { verdicts: Vec::new(), writes: fault(module, what, input) }
@@ -92,6 +98,17 @@ pub fn no_opinion(input: &Input<'_>) -> Vec<Write> {
     };
     writes.push(closed_as_observed(close, input));
     for_people(writes, input)
+}
+
+/// Plans what follows when there was nobody to ask, because several policies claim the Stage: it is only observed, and
+/// people learn which policies keep each other from it.
+fn nobody_asked(why: &str, input: &Input<'_>) -> Vec<Write> {
+    let text = explain::failure(&input.incident.current);
+    let note = format!("no policy was asked about it ({why}): {text}");
+    vec![
+        event("Conflict", &note),
+        close(Resolution::Observed, "Conflict", format!("no policy was asked: {}", explain::line(why))),
+    ]
 }
 
 /// Plans what follows a guest fault (G23): nothing is written to Kargo, and the people that `onGuestFault` of the

@@ -1,29 +1,28 @@
 //! What can be typed: the subcommands and their flags, with the texts of `--help`.
 //!
-//! In: the command line. Out: a [`Command`], or the answer to `--help` and to mistakes. Validated, but nothing is
-//! looked up here: no file is opened, no network is asked.
+//! In: the command line, which [`crate::command_line`] reads. Out: a [`Command`]. Validated, but nothing is looked up here:
+//! no file is opened, no network is asked.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{Parser, Subcommand, ValueEnum};
 
 use policy_source::Module;
 
-use crate::exit::{CannotRun, Ended, Exit};
 use crate::input::Place;
-use crate::printer::Printer;
+use crate::rules;
 
 /// Answers failures in Kargo with policies that are sandboxed WebAssembly components.
 ///
 /// Exit codes: 0 as expected, 1 differs from what was expected, 2 could not run.
 #[derive(Debug, Parser)]
 #[command(name = "refloat", version, max_term_width = 100, disable_help_subcommand = true)]
-struct Arguments {
+pub(crate) struct Arguments {
+    /// What to do.
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 }
 
 /// One subcommand with its arguments.
@@ -105,7 +104,7 @@ pub(crate) struct CacheArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RulesArgs {
     /// A file of rules for what failures mean, tried before the built-in ones; may be repeated, the first is tried first
-    #[arg(long, env = "REFLOAT_RULES", value_name = "FILE", value_delimiter = ',', hide_env_values = true)]
+    #[arg(long, env = rules::VARIABLE, value_name = "FILE", value_delimiter = ',', hide_env_values = true)]
     pub(crate) rules: Vec<Place>,
 }
 
@@ -373,7 +372,7 @@ pub(crate) struct ControllerArgs {
     #[command(flatten)]
     pub(crate) rules: RulesArgs,
     /// Kill switch: see, decide and record, but write nothing to Kargo anywhere
-    #[arg(long, env = "REFLOAT_STOPPED")]
+    #[arg(long, env = "REFLOAT_STOPPED", value_parser = BoolishValueParser::new())]
     pub(crate) stopped: bool,
     /// End this process with SIGKILL after a step of handling a failure: for crash tests
     #[arg(long, hide = true, value_name = "STEP")]
@@ -400,66 +399,4 @@ pub(crate) struct CompileComponentArgs {
 /// Every text names a module: what it stands for is looked up later.
 fn module(text: &str) -> Result<Module, std::convert::Infallible> {
     Ok(Module::parse(text))
-}
-
-/// What is said when there is no command to run.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// `--help` and `--version`.
-    Asked(String),
-    /// Arguments that make no sense.
-    Mistake(CannotRun),
-}
-
-impl Answer {
-    /// Says it.
-    pub(crate) fn give(self, printer: &mut Printer) -> Ended {
-        match self {
-            Self::Asked(text) => {
-                printer.answer(&text);
-                Ok(Exit::AsExpected)
-            }
-            Self::Mistake(reason) => Err(reason),
-        }
-    }
-}
-
-/// Reads the command line.
-///
-/// # Errors
-/// The answer to give instead of running a command.
-pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Answer> {
-    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|error| {
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Asked(error.to_string()),
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Answer::Mistake(CannotRun::new("a subcommand is needed", "`refloat --help` lists them"))
-            }
-            _ => Answer::Mistake(mistake(&error)),
-        }
-    })
-}
-
-/// clap's texts are paragraphs: the first one is the mistake, its tip is the advice.
-fn mistake(error: &clap::Error) -> CannotRun {
-    let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let line =
-        first.strip_prefix("error: ").unwrap_or(first).split_whitespace().collect::<Vec<_>>().join(" ");
-    let suggestion =
-        match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
-            Some(ContextValue::String(name)) => Some(name.clone()),
-            Some(ContextValue::Strings(names)) => names.first().cloned(),
-            _ => None,
-        };
-    let help = match suggestion {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => "the same command with `--help` explains its arguments".to_owned(),
-    };
-    CannotRun::new(line, help)
-}
-
-/// The whole command line, for completion scripts.
-pub(crate) fn definition() -> clap::Command {
-    Arguments::command()
 }

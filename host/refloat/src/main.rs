@@ -3,6 +3,7 @@
 //! In: arguments. Out: an exit code. Everything in between is in the modules below.
 
 mod args;
+mod command_line;
 mod commands;
 mod exit;
 mod input;
@@ -19,7 +20,7 @@ mod source;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = match args::read(std::env::args_os()) {
+    let outcome = match command_line::read(std::env::args_os()) {
         Ok(args::Command::CompileComponent(args)) => return commands::compile_component::run(&args),
         outcome => outcome,
     };

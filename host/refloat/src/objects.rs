@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit::CannotRun;
+use crate::input;
 
 /// Objects by kind, in the order in which they were read.
 #[derive(Debug, Default)]
@@ -58,7 +59,7 @@ impl Objects {
     /// Reads every document of `text`, called `name` in messages. The first object that cannot be read is an error.
     pub(crate) fn read(text: &str, name: &str) -> Result<Self, CannotRun> {
         let mut objects = Self::default();
-        for object in documents(text, name)?.into_iter().flat_map(flat) {
+        for object in in_text(text, name)? {
             objects.add(&object).map_err(|error| unreadable(&error, name))?;
         }
         Ok(objects)
@@ -69,10 +70,14 @@ impl Objects {
     pub(crate) fn add_files(&mut self, files: &[(String, String)]) -> Result<(), CannotRun> {
         let mut all = Vec::new();
         for (name, text) in files {
-            all.extend(
-                documents(text, name)?.into_iter().flat_map(flat).map(|object| (name.as_str(), object)),
-            );
+            let objects = in_text(text, name)?;
+            // `---` at the end begins a document without anything in it.
+            let is_alone = objects.len() == 1;
+            let objects = objects.into_iter().filter(|object| is_alone || !object.is_null());
+            all.extend(objects.map(|object| (name.as_str(), object)));
         }
+        self.left_out.extend(all.iter().filter_map(|(name, value)| no_object(name, value)));
+        all.retain(|(name, value)| no_object(name, value).is_none());
         let all = self.once(all);
         // Policies first: they say which outputs of steps may be read.
         let is_policy = |value: &&Value| value.get("kind").is_some_and(|kind| kind == "FailurePolicy");
@@ -232,9 +237,23 @@ fn flat(mut document: Value) -> Vec<Value> {
     items
 }
 
+/// What is said of a document that is no object of a cluster.
+fn no_object(name: &str, value: &Value) -> Option<String> {
+    match (input::found(value), value.get("kind")) {
+        (Some(found), _) => Some(format!("`{name}` holds {found}, and no object of a cluster")),
+        (None, None) => Some(format!("`{name}` holds an object without a `kind`")),
+        (None, Some(_)) => None,
+    }
+}
+
 /// One object; items of a list do not say their kind, and messages should.
 fn decode<K: DeserializeOwned>(document: &Value, kind: &str) -> Result<K, ConvertError> {
     kargo::from_value(document).map_err(|error| error.of_kind(kind))
+}
+
+/// Every object of a text of several documents, lists taken apart.
+pub(crate) fn in_text(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
+    Ok(documents(text, name)?.into_iter().flat_map(flat).collect())
 }
 
 fn documents(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
@@ -247,15 +266,15 @@ fn documents(text: &str, name: &str) -> Result<Vec<Value>, CannotRun> {
     };
     let documents: Result<Vec<Value>, _> = serde_saphyr::from_multiple_with_options(text, options);
     documents.map_err(|error| {
-        let problem = error.render().lines().next().unwrap_or_default().to_owned();
-        if matches!(error.without_snippet(), serde_saphyr::Error::Budget { .. }) {
-            return CannotRun::new(
-                format!("`{name}` holds more than can be read at once: {problem}"),
+        let (what, help) = input::not_yaml(&error);
+        let help = match error.without_snippet() {
+            serde_saphyr::Error::Budget { .. } => {
                 "export one Stage (`kubectl get promotions -l kargo.akuity.io/stage=NAME`), or name the Project with \
-                 `--project` instead of a file",
-            );
-        }
-        CannotRun::new(format!("`{name}` is not YAML: {problem}"), "check indentation, quotes and tabs there")
+                 `--project` instead of a file"
+            }
+            _ => help,
+        };
+        CannotRun::new(format!("`{name}` {what}"), help)
     })
 }
 

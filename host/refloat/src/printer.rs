@@ -3,9 +3,43 @@
 //! In: text. Out: the answer on standard output, talk on standard error. Control characters are taken out, because
 //! texts come from steps, guests and files. A reader that goes away (a closed pipe) is no error.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use crate::exit::{CannotRun, Ended, Exit};
+
+/// How long something may take without a word.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is said how far it is.
+const EVERY: Duration = Duration::from_millis(500);
+/// To the beginning of the terminal's line, which is emptied (ECMA-48, `EL`).
+const EMPTY_LINE: &str = "\r\u{1b}[K";
+
+/// Does `work`. When it takes more than a moment, and a person looks at standard error, a line there says how far it is
+/// and goes away in the end.
+pub(crate) fn accompanied<T>(so_far: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let (doing, done) = channel::<()>();
+        scope.spawn(move || {
+            let mut pause = PATIENCE;
+            while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(pause) {
+                // Whoever closes standard error does not want to know.
+                let _ = write!(io::stderr(), "{EMPTY_LINE}{}", so_far()).and_then(|()| io::stderr().flush());
+                pause = EVERY;
+            }
+            if pause == EVERY {
+                let _ = write!(io::stderr(), "{EMPTY_LINE}");
+            }
+        });
+        let result = work();
+        drop(doing);
+        result
+    })
+}
 
 /// Standard output and standard error.
 pub(crate) struct Printer {

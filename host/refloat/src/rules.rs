@@ -10,13 +10,29 @@ use policy_core::classify::catalogue::Catalogue;
 use crate::exit::CannotRun;
 use crate::input::{self, Place};
 
+/// What names files of rules in the environment.
+pub(crate) const VARIABLE: &str = "REFLOAT_RULES";
+
 /// The built-in rules, after those of the files.
 pub(crate) fn catalogue(files: &[Place]) -> Result<Cow<'static, Catalogue>, CannotRun> {
     let mut catalogue = Cow::Borrowed(Catalogue::built_in());
     for place in files.iter().rev() {
-        catalogue = Cow::Owned(added(&catalogue, &input::text(place)?, place)?);
+        let text = input::text(place).map_err(|error| named_by_environment(error.into(), place))?;
+        catalogue = Cow::Owned(added(&catalogue, &text, place)?);
     }
     Ok(catalogue)
+}
+
+/// A file that cannot be read, with the variable that names it, if one does: nobody sees that on the command line.
+fn named_by_environment(reason: CannotRun, place: &Place) -> CannotRun {
+    let named = std::env::var(VARIABLE).unwrap_or_default();
+    if !named.split(',').any(|name| name == place.name()) {
+        return reason;
+    }
+    CannotRun {
+        help: format!("the environment's `{VARIABLE}` names it: set that right, or unset it"),
+        ..reason
+    }
 }
 
 /// A catalogue with the text of one file before it.

@@ -225,6 +225,14 @@ fn memory(objects: &Objects, stage: &StageSnapshot) -> StageMemory {
     record.map(stage_record::memory).unwrap_or_default()
 }
 
+/// The first few names, for advice; `None` when there are none.
+fn listed(names: &[String]) -> Option<String> {
+    const MOST: usize = 8;
+    let more = if names.len() > MOST { format!(" and {} more", names.len() - MOST) } else { String::new() };
+    let first: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    (!first.is_empty()).then(|| format!("there are: {}{more}", first.join(", ")))
+}
+
 /// What failures there are.
 struct Found<'a> {
     objects: &'a Objects,
@@ -257,17 +265,36 @@ impl Found<'_> {
             let line = format!("there is no Stage of Project `{project}` in what is given");
             return CannotRun::new(line, format!("it has Stages of {}", names.join(", ")));
         }
-        let what = match (&wanted.stage, &wanted.failure) {
-            (Some(stage), _) => format!("there is no Stage `{stage}` that can be read"),
-            (None, Some(name)) => format!("nothing called `{name}` has failed in any Stage that is given"),
-            (None, None) => "there is no Stage in what is given".to_owned(),
+        let stages = self.objects.stages.iter();
+        let (what, known) = match (&wanted.stage, &wanted.failure) {
+            (Some(stage), _) => {
+                let names = stages.map(|stage| stage.name.to_string()).collect();
+                (format!("there is no Stage `{stage}` that can be read"), names)
+            }
+            (None, Some(name)) => {
+                let names = stages.flat_map(|stage| self.names(stage)).collect();
+                (format!("nothing called `{name}` has failed in any Stage that is given"), names)
+            }
+            (None, None) => ("there is no Stage in what is given".to_owned(), Vec::new()),
         };
-        let help = match self.objects.left_out.first() {
-            Some(left_out) => format!("this was left out: {left_out}"),
-            None => "`kubectl get stages,promotions,freights -n PROJECT -o yaml` exports what is needed"
-                .to_owned(),
+        let help = match (self.objects.left_out.first(), listed(&known)) {
+            (_, Some(known)) => known,
+            (Some(left_out), None) => format!("this was left out: {left_out}"),
+            (None, None) => {
+                "`kubectl get stages,promotions,freights -n PROJECT -o yaml` exports what is needed"
+                    .to_owned()
+            }
         };
         CannotRun::new(what, help)
+    }
+
+    /// What failed in a Stage, by the names that can be typed: Promotions and verifications, and Incidents.
+    fn names(&self, stage: &StageSnapshot) -> Vec<String> {
+        let detected = self.detected(stage).into_iter().filter_map(|failure| {
+            let promotion = failure.promotion.map(|name| name.to_string());
+            failure.verification.map(|id| id.to_string()).or(promotion)
+        });
+        detected.chain(self.own(stage).map(|incident| incident.name.to_string())).collect()
     }
 
     /// The failure that is meant, and its incident.
@@ -280,8 +307,8 @@ impl Found<'_> {
             Some(name) => {
                 let unknown = || {
                     let line = format!("nothing called `{name}` has failed in Stage `{}`", stage.name);
-                    let help = "give the name of an Incident or of a Promotion that failed, or leave it out";
-                    CannotRun::new(line, help)
+                    let nothing = || "nothing else there has failed; leave the name out".to_owned();
+                    CannotRun::new(line, listed(&self.names(stage)).unwrap_or_else(nothing))
                 };
                 self.named(stage, name).ok_or_else(unknown)?
             }

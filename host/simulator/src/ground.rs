@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kargo_model::ControlPlane;
@@ -205,8 +206,25 @@ impl Memory {
     /// A server whose ids come from `seed`, with Kargo's webhooks, whose own accounts are `kargo`. The controller is
     /// `controller`.
     pub fn new(seed: u64, controller: &'static str, kargo: ControlPlane) -> Self {
+        Self::telling(seed, controller, kargo, Arc::default())
+    }
+
+    /// The same, and whenever the server looks at its clock, `seconds` shows how many have passed.
+    pub fn telling(
+        seed: u64,
+        controller: &'static str,
+        kargo: ControlPlane,
+        seconds: Arc<AtomicU64>,
+    ) -> Self {
         let clock = VirtualClock::starting_at(EPOCH.parse().unwrap_or_default());
-        let server = ApiServer::new(seed, move || clock.now(), stage_set::resources().to_vec());
+        let began = clock.now().as_second();
+        let told = move || {
+            let now = clock.now();
+            let passed = u64::try_from(now.as_second().saturating_sub(began)).unwrap_or_default();
+            seconds.store(passed, Ordering::Relaxed);
+            now
+        };
+        let server = ApiServer::new(seed, told, stage_set::resources().to_vec());
         server.set_authorizer(Rbac);
         server.set_admission(Webhooks::new(seed.wrapping_add(1), Arc::new(move || clock.now()), kargo));
         let disturbance = Disturbance::new(controller);

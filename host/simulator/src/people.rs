@@ -135,11 +135,36 @@ pub fn open_promotion(view: &View<'_>, stage: &str, newest: bool) -> Option<Stri
     Some(text(one, "/metadata/name").to_owned())
 }
 
-/// The id of the Stage's newest verification; empty without one.
-pub fn verification(view: &View<'_>, stage: &str) -> String {
+const NEWEST: &str = "/status/freightHistory/0/verificationHistory/0";
+
+/// The id of the Stage's newest verification.
+pub fn verification(view: &View<'_>, stage: &str) -> Option<String> {
+    let id = text(view.find(Looked::Stages, stage)?, &format!("{NEWEST}/id"));
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+/// The same, if it has not ended.
+pub fn running_verification(view: &View<'_>, stage: &str) -> Option<String> {
+    let phase = text(view.find(Looked::Stages, stage)?, &format!("{NEWEST}/phase"));
+    let is_over = matches!(phase, "Successful" | "Failed" | "Error" | "Aborted" | "Inconclusive");
+    verification(view, stage).filter(|_| !is_over)
+}
+
+/// Why a Stage does not hold what was promoted to it.
+pub fn why_not_held(view: &View<'_>, stage: &str) -> String {
+    let mut promotions =
+        view.list(Looked::Promotions).filter(|one| text(one, "/spec/stage") == stage).peekable();
+    if promotions.peek().is_none() {
+        return "no Promotion could be created".to_owned();
+    }
+    if let Some(promotion) = promotions.find(|one| text(one, "/status/phase") != "Succeeded") {
+        let (phase, message) = (text(promotion, "/status/phase"), text(promotion, "/status/message"));
+        let phase = if phase.is_empty() { "not seen by Kargo" } else { phase };
+        return format!("its Promotion is {phase}: {message}").trim_end_matches([':', ' ']).to_owned();
+    }
     let stage = view.find(Looked::Stages, stage);
-    let id = "/status/freightHistory/0/verificationHistory/0/id";
-    stage.map(|stage| text(stage, id).to_owned()).unwrap_or_default()
+    let phase = stage.map(|stage| text(stage, &format!("{NEWEST}/phase"))).unwrap_or_default();
+    format!("its verification is {}", if phase.is_empty() { "not begun" } else { phase })
 }
 
 /// Whether the Stage holds the Freight of that name, and its verification ended well if it has one.

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use kargo_model::{ControlPlane, Script};
+use kargo_model::ControlPlane;
 use kube_memory::User;
 use kube_memory::audit::Requests;
 use policy_core::classify::catalogue::Catalogue;
@@ -24,6 +25,7 @@ use crate::names::FreightNames;
 use crate::people::{self, Stage};
 use crate::replicas::{self, CONTROLLER, Replicas, Start};
 use crate::scenario::{Moment, Scenario, Switch};
+use crate::script;
 use crate::stage_set;
 use crate::timeline::{self, Entry, Recorder};
 
@@ -73,23 +75,25 @@ pub enum PlayError {
     #[error("failed to start the clock")]
     Runtime(#[source] std::io::Error),
     /// An object of the set-up was refused.
-    #[error("failed to create {object}")]
+    #[error("failed to create {object}: {why}")]
     Create {
         /// Kind and name.
         object: String,
-        /// Why.
-        source: Box<kube::Error>,
+        /// Why, as the server says.
+        why: String,
     },
     /// The server cannot be asked.
     #[error("failed to ask the API server")]
     Ground(#[from] GroundError),
     /// A Stage never came to hold what it is to hold at the beginning.
-    #[error("Stage `{stage}` does not come to hold `{freight}` verified before the beginning")]
+    #[error("Stage `{stage}` does not come to hold `{freight}` before the beginning: {because}")]
     SetUp {
         /// The Stage.
         stage: String,
         /// The Freight.
         freight: String,
+        /// What became of its newest Promotion or verification.
+        because: String,
     },
 }
 
@@ -98,6 +102,14 @@ pub enum PlayError {
 /// # Errors
 /// When it cannot be set up. What goes wrong later is in what came of it.
 pub fn play(setup: &Setup<'_>) -> Result<Played, PlayError> {
+    play_telling(setup, &Arc::default())
+}
+
+/// The same, and `seconds` always shows how many have passed, virtual ones, for whoever waits for the end.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_telling(setup: &Setup<'_>, seconds: &Arc<AtomicU64>) -> Result<Played, PlayError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -105,7 +117,9 @@ pub fn play(setup: &Setup<'_>) -> Result<Played, PlayError> {
         .map_err(PlayError::Runtime)?;
     let control_plane = setup.scenario.world.control_plane.as_deref();
     let kargo = control_plane.and_then(|text| ControlPlane::matching(text).ok()).unwrap_or_default();
-    runtime.block_on(async { play_on(Memory::new(setup.seed, CONTROLLER, kargo), setup).await })
+    runtime.block_on(async {
+        play_on(Memory::telling(setup.seed, CONTROLLER, kargo, Arc::clone(seconds)), setup).await
+    })
 }
 
 /// Plays a scenario on a ground, inside of a runtime whose clock is as the ground wants it.
@@ -148,7 +162,7 @@ impl<'a, G: Ground> Play<'a, G> {
         let names = FreightNames::of(objects.iter().filter(is_freight).chain(&later));
         let mut play = Self {
             admin: ground.client(&User::admin())?,
-            director: Arc::new(Director::new(named(&scenario.script, &names))),
+            director: Arc::new(Director::new(script::before(scenario, &names))),
             names,
             recorder: Recorder::new(),
             tasks: JoinSet::new(),
@@ -170,6 +184,8 @@ impl<'a, G: Ground> Play<'a, G> {
                 play.wait_until_held(on, freight, stage.verification).await?;
             }
         }
+        let script = script::named(scenario, &scenario.script, &play.names);
+        play.director.change(|now| *now = script);
         Ok(play)
     }
 
@@ -194,7 +210,7 @@ impl<'a, G: Ground> Play<'a, G> {
                 timeline::text(object, "/kind"),
                 timeline::text(object, "/metadata/name")
             ),
-            source: Box::new(source),
+            why: refusal(&source),
         })
     }
 
@@ -207,7 +223,10 @@ impl<'a, G: Ground> Play<'a, G> {
             }
             tokio::time::sleep(LOOK).await;
         }
-        Err(PlayError::SetUp { stage: on.name.to_owned(), freight: freight.to_owned() })
+        let kinds = [Looked::Stages, Looked::Promotions];
+        let why = self.ground.look(on.project, &kinds, |view| people::why_not_held(view, on.name)).await?;
+        let because = self.names.plain(&why);
+        Err(PlayError::SetUp { stage: on.name.to_owned(), freight: freight.to_owned(), because })
     }
 
     /// Puts policies in place, starts the controller, and lets the scenario begin once its policies are judged.
@@ -290,7 +309,7 @@ impl<'a, G: Ground> Play<'a, G> {
             );
         }
         if let Some(script) = &moment.script {
-            let script = named(script, &self.names);
+            let script = script::named(scenario, script, &self.names);
             self.director.change(|now| *now = script);
         }
         for (name, spec) in moment.policies.iter().flatten() {
@@ -352,23 +371,31 @@ impl<'a, G: Ground> Play<'a, G> {
             self.say(people::promote(&person(&promote.by)?, on, freight).await, &promote.by);
         }
         if let Some(abort) = &moment.abort {
-            self.recorder.note(abort.by.as_str(), format!("aborts the Promotion of `{}`", abort.stage));
             let open = |view: &View<'_>| people::open_promotion(view, &abort.stage, abort.newest);
-            if let Some(open) = self.ground.look(project, &[Looked::Promotions], open).await? {
+            let open = self.ground.look(project, &[Looked::Promotions], open).await?;
+            let what = format!("aborts the Promotion of `{}`", abort.stage);
+            self.tries(&abort.by, &what, open.is_none().then_some("no Promotion there is under way"));
+            if let Some(open) = open {
                 self.say(people::abort(&person(&abort.by)?, project, &open).await, &abort.by);
             }
         }
         if let Some(abort) = &moment.abort_verification {
             let on = Stage { project, name: &abort.stage };
-            self.recorder.note(abort.by.as_str(), format!("aborts the verification of `{}`", abort.stage));
-            let id = self.verification(&abort.stage).await?;
-            self.say(people::abort_verification(&person(&abort.by)?, on, id).await, &abort.by);
+            let id = self.look_at_stages(|view| people::running_verification(view, &abort.stage)).await?;
+            let what = format!("aborts the verification of `{}`", abort.stage);
+            self.tries(&abort.by, &what, id.is_none().then_some("none is running"));
+            if let Some(id) = id {
+                self.say(people::abort_verification(&person(&abort.by)?, on, id).await, &abort.by);
+            }
         }
         if let Some(again) = &moment.reverify {
             let on = Stage { project, name: &again.stage };
-            self.recorder.note(again.by.as_str(), format!("has `{}` verified again", again.stage));
-            let id = self.verification(&again.stage).await?;
-            self.say(people::reverify(&person(&again.by)?, on, id).await, &again.by);
+            let id = self.look_at_stages(|view| people::verification(view, &again.stage)).await?;
+            let what = format!("has `{}` verified again", again.stage);
+            self.tries(&again.by, &what, id.is_none().then_some("it was not verified before"));
+            if let Some(id) = id {
+                self.say(people::reverify(&person(&again.by)?, on, id).await, &again.by);
+            }
         }
         if let Some(annotate) = &moment.annotate {
             let on = Stage { project, name: &annotate.stage };
@@ -378,18 +405,19 @@ impl<'a, G: Ground> Play<'a, G> {
         Ok(())
     }
 
-    async fn verification(&self, stage: &str) -> Result<String, PlayError> {
-        let newest = |view: &View<'_>| people::verification(view, stage);
-        Ok(self.ground.look(self.project(), &[Looked::Stages], newest).await?)
+    async fn look_at_stages<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> Result<T, PlayError> {
+        Ok(self.ground.look(self.project(), &[Looked::Stages], look).await?)
+    }
+
+    /// Writes down what somebody does, or that it comes to nothing.
+    fn tries(&self, who: &str, what: &str, but: Option<&str>) {
+        let text = but.map_or_else(|| what.to_owned(), |but| format!("{what}: nothing happens, {but}"));
+        self.recorder.note(who, text);
     }
 
     fn say(&self, result: Result<(), kube::Error>, who: &str) {
         if let Err(error) = result {
-            let text = match &error {
-                kube::Error::Api(status) => status.message.clone(),
-                other => other.to_string(),
-            };
-            self.recorder.note(who, format!("is refused: {}", self.names.plain(&text)));
+            self.recorder.note(who, format!("is refused: {}", self.names.plain(&refusal(&error))));
         }
     }
 
@@ -435,14 +463,10 @@ fn word(switch: Switch) -> &'static str {
     }
 }
 
-/// A script with Freight's names in place of its aliases.
-fn named(script: &Script, names: &FreightNames) -> Script {
-    let mut script = script.clone();
-    let promotions = script.promotions.iter_mut().map(|rule| &mut rule.freight);
-    let runs = script.verifications.iter_mut().map(|rule| &mut rule.freight);
-    let health = script.health.iter_mut().map(|rule| &mut rule.freight);
-    for freight in promotions.chain(runs).chain(health) {
-        *freight = names.name(freight).to_owned();
+/// What the server says, without what the client makes of it.
+fn refusal(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
-    script
 }

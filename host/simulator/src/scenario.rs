@@ -314,6 +314,8 @@ pub struct Expectations {
     pub said: Vec<String>,
     /// Texts that none may contain.
     pub not_said: Vec<String>,
+    /// Names of FailurePolicies that the controller must not accept. All others must be accepted, or nothing is played.
+    pub not_accepted: Vec<String>,
 }
 
 /// An incident as it must be at the end.

@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use simulator::Setup;
+
 use crate::args::DemoArgs;
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::input;
@@ -14,6 +16,7 @@ use crate::layout::Layout;
 use crate::modules;
 use crate::printer::Printer;
 
+use super::simulate::Origin;
 use super::{captured, simulate};
 
 /// Name and text of each scenario, in the order in which they are played.
@@ -35,9 +38,11 @@ pub(crate) fn run(args: &DemoArgs, printer: &mut Printer) -> Ended {
     let mut exit = Exit::AsExpected;
     for (position, (name, text)) in chosen.iter().enumerate() {
         let file = format!("demo/scenarios/{name}.yaml");
-        let scenario = simulate::read(input::parse_object(text, &file)?, &file)?;
+        let origin = Origin { scenario: file.clone(), policy: None };
+        let scenario = simulate::read(input::parse_object(text, &file)?, &origin)?;
         let components = simulate::components(&scenario, Path::new(""), &file)?;
-        let played = simulate::play(&scenario, 0, &engine, components)?;
+        let setup = Setup { scenario: &scenario, seed: 0, engine: Arc::clone(&engine), components };
+        let played = simulate::play(&setup, &origin)?;
         let mut layout = Layout::default();
         if position > 0 {
             layout.gap();

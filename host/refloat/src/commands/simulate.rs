@@ -6,21 +6,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kargo_model::Outcome;
 use policy_core::classify::catalogue::Catalogue;
 use policy_core::time::format_duration;
-use policy_engine::Engine;
 use serde_json::Value;
-use simulator::{Played, Scenario, Setup};
+use simulator::{Played, Problem, Scenario, Setup};
 
 use crate::args::SimulateArgs;
 use crate::exit::{CannotRun, Ended, Exit};
 use crate::input::{self, Place};
 use crate::layout::Layout;
 use crate::modules;
+use crate::objects;
 use crate::output::{self, Simulated};
-use crate::printer::Printer;
+use crate::printer::{self, Printer};
 use crate::rules;
 
 pub(crate) fn run(args: &SimulateArgs, printer: &mut Printer) -> Ended {
@@ -28,24 +29,29 @@ pub(crate) fn run(args: &SimulateArgs, printer: &mut Printer) -> Ended {
         printer.answer(&schema()?);
         return Ok(Exit::AsExpected);
     };
-    let name = place.name();
-    let mut scenario = read(input::object(place)?, &name)?;
+    let origin = Origin { scenario: place.name(), policy: args.policy.as_ref().map(Place::name) };
+    let name = &origin.scenario;
+    let mut scenario: Scenario = input::checked(input::object(place)?, name, "scenario")?;
     if let Some(place) = &args.policy {
-        scenario = with_policy(scenario, place)?;
+        scenario.policies = BTreeMap::from([(FROM_THE_COMMAND_LINE.to_owned(), policy(place)?)]);
+        // What the scenario says of its own policies is not said of this one.
+        scenario.expect.not_accepted.clear();
     }
     if let Some(place) = &args.rules {
         let text = input::text(place)?;
         rules::added(Catalogue::built_in(), &text, place)?;
         scenario.rules = Some(text);
     }
+    sensible(&scenario, &origin)?;
     let folder = match place {
         Place::File(path) => path.parent().map(Path::to_path_buf).unwrap_or_default(),
         Place::Standard => PathBuf::new(),
     };
-    resolve_captures(&mut scenario, args.captures.as_deref(), &name)?;
-    let components = components(&scenario, &folder, &name)?;
+    resolve_captures(&mut scenario, args.captures.as_deref(), name)?;
+    let components = components(&scenario, &folder, name)?;
     let engine = Arc::new(modules::engine(&args.cache)?);
-    let played = play(&scenario, args.seed, &engine, components)?;
+    let setup = Setup { scenario: &scenario, seed: args.seed, engine, components };
+    let played = play(&setup, &origin)?;
     let document = Simulated::of(&scenario.title, args.seed, &played);
     output::show(args.output, &document, printer, |_| human(&scenario, args.seed, &played))?;
     Ok(if played.differences.is_empty() { Exit::AsExpected } else { Exit::Differs })
@@ -57,41 +63,76 @@ fn schema() -> Result<String, CannotRun> {
     text.map(|text| text + "\n").map_err(|error| CannotRun::from_error(&error, "report this"))
 }
 
+/// The name of the FailurePolicy that `--policy` gives.
+const FROM_THE_COMMAND_LINE: &str = "from-the-command-line";
+
+/// The files that make up what is played.
+pub(super) struct Origin {
+    /// The scenario's.
+    pub(super) scenario: String,
+    /// That of the FailurePolicy that is played instead of the scenario's own.
+    pub(super) policy: Option<String>,
+}
+
+impl Origin {
+    /// A problem by its file and the path in that.
+    fn refuse(&self, problem: Problem) -> CannotRun {
+        let within = format!("policies.{FROM_THE_COMMAND_LINE}");
+        let of_policy = problem.path.strip_prefix(&within).zip(self.policy.as_ref());
+        match of_policy {
+            Some((path, file)) => {
+                no_sense(file, path.trim_start_matches('.'), &problem.message, problem.help)
+            }
+            None => no_sense(&self.scenario, &problem.path, &problem.message, problem.help),
+        }
+    }
+}
+
 /// A scenario that makes sense, or its first problem by file and path.
-pub(super) fn read(value: Value, name: &str) -> Result<Scenario, CannotRun> {
-    let scenario: Scenario = input::checked(value, name, "scenario")?;
-    sensible(&scenario, "", name)?;
+pub(super) fn read(value: Value, origin: &Origin) -> Result<Scenario, CannotRun> {
+    let scenario: Scenario = input::checked(value, &origin.scenario, "scenario")?;
+    sensible(&scenario, origin)?;
     Ok(scenario)
 }
 
-/// The first problem of a scenario, by file and path. `within` is what its path begins with in the scenario and not in
-/// that file.
-fn sensible(scenario: &Scenario, within: &str, file: &str) -> Result<(), CannotRun> {
-    let Some(problem) = scenario.problems().into_iter().next() else { return Ok(()) };
-    let path = problem.path.strip_prefix(within).unwrap_or(&problem.path);
-    let path = if path.is_empty() { "the top" } else { path };
-    Err(no_sense(file, path, &problem.message, problem.help))
+fn sensible(scenario: &Scenario, origin: &Origin) -> Result<(), CannotRun> {
+    scenario.problems().into_iter().next().map_or(Ok(()), |problem| Err(origin.refuse(problem)))
 }
 
 fn no_sense(file: &str, path: &str, message: &str, help: String) -> CannotRun {
+    let path = if path.is_empty() { "the top" } else { path };
     CannotRun::new(format!("`{file}` makes no sense at `{path}`: {message}"), help)
 }
 
-/// The scenario with a FailurePolicy from another file in place of its own.
-fn with_policy(mut scenario: Scenario, place: &Place) -> Result<Scenario, CannotRun> {
-    const NAME: &str = "from-the-command-line";
-    scenario.policies = BTreeMap::from([(NAME.to_owned(), policy(place)?)]);
-    sensible(&scenario, &format!("policies.{NAME}."), &place.name())?;
-    Ok(scenario)
-}
-
-/// The spec of a FailurePolicy in a file, or a file that is one.
+/// The spec of the one FailurePolicy in a file of objects, or a file that is a spec.
 fn policy(place: &Place) -> Result<Value, CannotRun> {
-    let object = input::object(place)?;
-    Ok(match object.get("kind").and_then(Value::as_str) {
-        Some("FailurePolicy") => object.get("spec").cloned().unwrap_or_default(),
-        Some(_) | None => object,
-    })
+    let name = place.name();
+    let mut objects = objects::in_text(&input::text(place)?, &name)?;
+    objects.retain(|object| !object.is_null());
+    let kind = |object: &Value| object.get("kind").and_then(Value::as_str).map(str::to_owned);
+    match objects.as_slice() {
+        [] => return Ok(input::an_object(Value::Null, &name)?),
+        [object] if kind(object).is_none() => return Ok(input::an_object(object.clone(), &name)?),
+        [_, ..] => {}
+    }
+    let is_policy = |object: &&Value| kind(object).as_deref() == Some("FailurePolicy");
+    let policies: Vec<&Value> = objects.iter().filter(is_policy).collect();
+    match policies.as_slice() {
+        [policy] => Ok(policy.get("spec").cloned().unwrap_or_default()),
+        [] => {
+            let kinds: Vec<String> = objects.iter().filter_map(kind).collect();
+            let line = format!("`{name}` holds no FailurePolicy; it holds: {}", kinds.join(", "));
+            let help = match kinds.iter().any(|kind| kind == "ClusterFailurePolicy") {
+                true => "what its `spec.default` says can be the `spec` of a FailurePolicy",
+                false => "`refloat enable PROJECT` prints one to begin with",
+            };
+            Err(CannotRun::new(line, help))
+        }
+        several => {
+            let line = format!("`{name}` holds {} FailurePolicies, exactly one is needed", several.len());
+            Err(CannotRun::new(line, "leave the others out, or write them into the scenario's `policies`"))
+        }
+    }
 }
 
 fn resolve_captures(scenario: &mut Scenario, folder: Option<&Path>, name: &str) -> Result<(), CannotRun> {
@@ -129,16 +170,19 @@ pub(super) fn components(
     })
 }
 
-/// Plays a scenario.
-pub(super) fn play(
-    scenario: &Scenario,
-    seed: u64,
-    engine: &Arc<Engine>,
-    components: BTreeMap<String, Vec<u8>>,
-) -> Result<Played, CannotRun> {
-    let setup = Setup { scenario, seed, engine: Arc::clone(engine), components };
-    simulator::play(&setup).map_err(|error| {
+/// Plays a scenario whose policies the controller accepts. On a terminal it says how far it is when that takes a while.
+pub(super) fn play(setup: &Setup<'_>, origin: &Origin) -> Result<Played, CannotRun> {
+    if let Some(problem) = simulator::refused(setup) {
+        return Err(origin.refuse(problem));
+    }
+    let seconds = Arc::<AtomicU64>::default();
+    let so_far = || {
+        let passed = u32::try_from(seconds.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        format!("playing `{}`: {} of virtual time so far", origin.scenario, format_duration(passed))
+    };
+    printer::accompanied(so_far, || simulator::play_telling(setup, &seconds)).map_err(|error| {
         CannotRun::from_error(&error, "what the world holds at the beginning has to be possible")
+            .in_file(&origin.scenario)
     })
 }
 

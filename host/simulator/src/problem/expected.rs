@@ -5,7 +5,7 @@ use policy_core::incident::Resolution;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Problem, no_word};
+use super::{Problem, no_word, policies};
 use crate::scenario::{ExpectedIncident, ExpectedStage, Scenario, StageSpec};
 
 /// What Kargo knows of verifications (`api/v1alpha1/stage_types.go`, `VerificationPhase`).
@@ -23,6 +23,13 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
             let message = "without a FailurePolicy there is never an incident";
             problems.push(Problem::new("expect.incidents", message, "give the scenario `policies`"));
         }
+    }
+    let put = policies::all(scenario);
+    for (n, name) in expect.not_accepted.iter().enumerate() {
+        let mut known: Vec<&str> = put.iter().map(|put| put.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        problems.extend(no_word(&format!("expect.notAccepted[{n}]"), "FailurePolicy", name, &known));
     }
     for (name, stage) in &expect.stages {
         let path = format!("expect.stages.{name}");

@@ -5,8 +5,10 @@
 //! what to do. Nothing here loads a component or runs anything.
 
 mod expected;
-mod policies;
+mod names;
+pub(crate) mod policies;
 mod script;
+mod server;
 mod timeline;
 mod world;
 
@@ -24,7 +26,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into(), help: help.into() }
     }
 }
@@ -32,7 +34,8 @@ impl Problem {
 impl Scenario {
     /// What makes no sense in it.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = world::problems(self);
+        let mut problems = names::problems(self);
+        problems.extend(world::problems(self));
         problems.extend(policies::problems(self));
         problems.extend(self.catalogue().err().map(|bad| {
             Problem::new("rules", bad.to_string(), "docs/classification.md says what a rule looks like")
@@ -75,6 +78,47 @@ impl Scenario {
         );
         let help = format!("it wants Freight of: {}", wanted.join(", "));
         (!wanted.iter().any(|known| known == warehouse)).then(|| Problem::new(path, message, help))
+    }
+}
+
+/// Nothing goes on for longer than this: what takes a month to happen takes minutes to play.
+const LONGEST_SECONDS: u32 = 30 * 86_400;
+
+/// A text that is no duration, or a longer one than can be played.
+fn of_duration(path: &str, text: &str) -> Option<Problem> {
+    match policy_core::time::parse_duration(text) {
+        Some(seconds) => (seconds > LONGEST_SECONDS).then(|| too_long(path, text)),
+        None if is_huge(text) => Some(too_long(path, text)),
+        None => Some(no_duration(path, text)),
+    }
+}
+
+fn too_long(path: &str, text: &str) -> Problem {
+    Problem::new(
+        path,
+        format!("`{text}` is too long"),
+        "a scenario goes on for `30d` of virtual time at most",
+    )
+}
+
+/// Whether it has a duration's form, and numbers that are too large for one.
+fn is_huge(text: &str) -> bool {
+    let mut form = String::new();
+    for character in text.chars() {
+        match character {
+            digit if digit.is_ascii_digit() && form.ends_with('1') => {}
+            digit if digit.is_ascii_digit() => form.push('1'),
+            other => form.push(other),
+        }
+    }
+    policy_core::time::parse_duration(&form).is_some()
+}
+
+/// The same for a text as Go writes durations.
+fn of_go_duration(path: &str, text: &str) -> Option<Problem> {
+    match kargo_model::time::parse_duration(text) {
+        None => Some(no_duration(path, text)),
+        Some(takes) => (takes.as_secs() > i64::from(LONGEST_SECONDS)).then(|| too_long(path, text)),
     }
 }
 

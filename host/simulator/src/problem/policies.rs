@@ -1,7 +1,7 @@
 //! What makes no sense in the FailurePolicies and modules of a scenario.
 //!
 //! What a cluster would say when it is told to apply them, and what the controller would say when it is asked to accept
-//! them, but for settings: those are for the module to judge.
+//! them, but for what only a module knows: that is judged in [`crate::acceptance`], with the modules loaded.
 
 use kube::CustomResourceExt as _;
 use policy_api::accept::{self, Author, Module};
@@ -9,49 +9,116 @@ use policy_api::crd::FailurePolicy;
 use policy_api::crd::cluster_failure_policy::Caps;
 use policy_api::crd::condition::reasons;
 use policy_api::crd::policy_body::{ChainEntry, ModuleKind, PolicyBody};
+use policy_api::crd::selector::Selector;
+use policy_core::name::StageName;
+use policy_core::target;
 use serde_json::Value;
 
-use super::Problem;
+use super::{Problem, server};
 use crate::scenario::Scenario;
 
 const HELP: &str = "it is the `spec` of a FailurePolicy; `kubectl explain failurepolicy.spec` has its fields";
 
-pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
-    let schema = schema();
+/// A FailurePolicy as it is put in place at one moment.
+pub(crate) struct Put<'a> {
+    /// Where that stands in the scenario.
+    pub(crate) path: String,
+    /// The policy's name.
+    pub(crate) name: &'a str,
+    /// Its whole spec: what changes in time is merged into what was there.
+    pub(crate) spec: Value,
+    /// Whether there was none of that name before.
+    pub(crate) is_new: bool,
+}
+
+impl Put<'_> {
+    /// What is wrong in it, with the field's JSON Pointer as a path of the scenario.
+    pub(crate) fn problem(&self, found: &accept::Problem, help: impl Into<String>) -> Problem {
+        Problem::new(format!("{}{}", self.path, dotted(&found.path)), found.message.clone(), help)
+    }
+
+    /// What it says, but for the Stages and the priority, which a cluster's default has not; `None` when it is no policy.
+    pub(crate) fn body(&self) -> Option<PolicyBody> {
+        serde_json::from_value(body_of(&self.spec)).ok()
+    }
+}
+
+/// Every FailurePolicy that is ever put in place, in the order of the file.
+pub(crate) fn all(scenario: &Scenario) -> Vec<Put<'_>> {
     let in_time = scenario
         .timeline
         .iter()
         .enumerate()
         .filter_map(|(n, moment)| Some((format!("timeline[{n}].policies"), moment.policies.as_ref()?)));
-    let all = std::iter::once(("policies".to_owned(), &scenario.policies)).chain(in_time);
-    all.flat_map(|(path, policies)| {
-        policies
-            .iter()
-            .filter_map(|(name, spec)| {
-                // What changes in time is merged into what was there.
-                let mut whole = scenario.policies.get(name).cloned().unwrap_or_default();
-                kargo_model::merge::apply(&mut whole, spec);
-                of_spec(scenario, &whole, &schema, &format!("{path}.{name}"))
-            })
-            .collect::<Vec<_>>()
-    })
-    .collect()
+    let first = std::iter::once(("policies".to_owned(), &scenario.policies));
+    first
+        .chain(in_time)
+        .flat_map(|(path, policies)| {
+            policies.iter().map(move |(name, spec)| (format!("{path}.{name}"), name, spec))
+        })
+        .map(|(path, name, given)| {
+            let mut spec = scenario.policies.get(name).cloned().unwrap_or_default();
+            kargo_model::merge::apply(&mut spec, given);
+            let is_new = path.starts_with("policies.") || !scenario.policies.contains_key(name);
+            Put { path, name, spec, is_new }
+        })
+        .collect()
 }
 
-/// The first thing that is wrong with a whole spec.
-fn of_spec(scenario: &Scenario, spec: &Value, schema: &Value, path: &str) -> Option<Problem> {
+pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
+    let schema = schema();
+    all(scenario).iter().filter_map(|put| of_spec(scenario, put, &schema)).collect()
+}
+
+/// The first thing that is wrong with a policy.
+fn of_spec(scenario: &Scenario, put: &Put<'_>, schema: &Value) -> Option<Problem> {
+    let may_be_refused = scenario.expect.not_accepted.iter().any(|name| name == put.name);
+    by_server(put, schema)
+        .or_else(|| of_selector(scenario, put).filter(|_| !may_be_refused))
+        .or_else(|| by_controller(scenario, put).filter(|_| !may_be_refused))
+}
+
+/// What a cluster would refuse, or drop without a word.
+fn by_server(put: &Put<'_>, schema: &Value) -> Option<Problem> {
+    let (spec, path) = (&put.spec, &put.path);
     if let Some((field, known)) = unknown_field(spec, schema, "") {
         let message = format!("unknown field `{}`", field.rsplit('.').next().unwrap_or_default());
         return Some(Problem::new(format!("{path}{field}"), message, format!("there are: {known}")));
     }
-    let body: PolicyBody = match serde_path_to_error::deserialize(body_of(spec)) {
-        Ok(body) => body,
-        Err(error) => {
-            let field = error.path().to_string();
-            let field = if field == "." { String::new() } else { format!(".{field}") };
-            return Some(Problem::new(format!("{path}{field}"), error.inner().to_string(), HELP));
-        }
-    };
+    if let Err(error) = serde_path_to_error::deserialize::<_, PolicyBody>(body_of(spec)) {
+        let field = error.path().to_string();
+        let field = if field == "." { String::new() } else { format!(".{field}") };
+        return Some(Problem::new(format!("{path}{field}"), error.inner().to_string(), HELP));
+    }
+    let (pointer, message) = server::refused(spec, schema)?;
+    Some(Problem::new(format!("{path}{}", dotted(&pointer)), message, HELP))
+}
+
+/// A selector that is no pattern, or that selects nothing from the beginning. A policy that selects nothing from some moment
+/// on is a story.
+fn of_selector(scenario: &Scenario, put: &Put<'_>) -> Option<Problem> {
+    let selector: Selector = serde_json::from_value(put.spec.get("stageSelector")?.clone()).ok()?;
+    if let Some(found) = accept::selector_problem(Some(&selector)) {
+        let help = "write a name, `glob:prod-*`, or `regex:` and an expression such as `^prod-`";
+        return Some(put.problem(&found, help));
+    }
+    let core = selector.to_core();
+    let stages = &scenario.world.stages;
+    let mut selected = stages
+        .iter()
+        .filter(|stage| target::matches(&core, &StageName::new(stage.name.as_str()), &stage.labels));
+    let selects_nothing = put.is_new && selected.next().is_none();
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+    selects_nothing.then(|| {
+        let path = format!("{}.stageSelector", put.path);
+        let message = format!("no Stage is selected by {}", selector.text());
+        Problem::new(path, message, format!("there are: {}", names.join(", ")))
+    })
+}
+
+/// What the controller does not accept, as far as that can be said without the modules.
+fn by_controller(scenario: &Scenario, put: &Put<'_>) -> Option<Problem> {
+    let body = put.body()?;
     let caps = Caps::default();
     let found = accept::problems(&body, Author::Project, &caps, |entry| module(scenario, entry));
     // What the modules themselves say is known only when they are loaded.
@@ -61,7 +128,7 @@ fn of_spec(scenario: &Scenario, spec: &Value, schema: &Value, path: &str) -> Opt
     } else {
         HELP
     };
-    Some(Problem::new(format!("{path}{}", dotted(&first.path)), first.message, help))
+    Some(put.problem(&first, help))
 }
 
 fn module(scenario: &Scenario, entry: &ChainEntry) -> Module {
@@ -102,7 +169,7 @@ fn dotted(pointer: &str) -> String {
 }
 
 /// The schema of a FailurePolicy's spec.
-fn schema() -> Value {
+pub(super) fn schema() -> Value {
     let definition = serde_json::to_value(FailurePolicy::crd()).unwrap_or_default();
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
     definition.pointer(spec).cloned().unwrap_or_default()

@@ -3,7 +3,7 @@
 use kargo_model::Script;
 use kargo_model::script::{Attempts, Outcome};
 
-use super::{Problem, no_duration, no_word};
+use super::{Problem, no_word, of_go_duration};
 use crate::scenario::Scenario;
 
 /// What Kargo knows of health (`api/v1alpha1/stage_types.go`, `HealthState`).
@@ -25,8 +25,8 @@ pub(super) fn problems(scenario: &Scenario, script: &Script, path: &str) -> Vec<
         let path = format!("{path}.verifications[{n}]");
         problems.extend(who(scenario, &path, &rule.stage, &rule.freight));
         problems.extend(never(&path, rule.attempts));
-        if !rule.takes.is_empty() && rule.duration().is_none() {
-            problems.push(no_duration(&format!("{path}.takes"), &rule.takes));
+        if !rule.takes.is_empty() {
+            problems.extend(of_go_duration(&format!("{path}.takes"), &rule.takes));
         }
         if scenario.stage(&rule.stage).is_some_and(|stage| !stage.verification) {
             let message = format!("Stage `{}` verifies nothing", rule.stage);
@@ -67,10 +67,8 @@ fn unknown_step(scenario: &Scenario, path: &str, stage: &str, alias: &str) -> Op
 
 fn of_outcome(path: &str, outcome: &Outcome) -> Option<Problem> {
     match outcome {
-        Outcome::After(after) if kargo_model::time::parse_duration(&after.takes).is_none() => {
-            Some(no_duration(&format!("{path}.after.takes"), &after.takes))
-        }
-        Outcome::After(after) => of_outcome(&format!("{path}.after.then"), &after.then),
+        Outcome::After(after) => of_go_duration(&format!("{path}.after.takes"), &after.takes)
+            .or_else(|| of_outcome(&format!("{path}.after.then"), &after.then)),
         Outcome::ErrorFirst(first) => of_outcome(&format!("{path}.errorFirst.then"), &first.then),
         Outcome::Verbatim(verbatim) => no_word(
             &format!("{path}.verbatim.status"),

@@ -1,7 +1,7 @@
 //! What makes no sense in what happens: moments without a time, out of order or too late, people who act on what is not
 //! there yet, and switches that are where they are told to go.
 
-use super::{Problem, no_duration, script};
+use super::{Problem, of_duration, script};
 use crate::scenario::{LeaderFate, Moment, Scenario, Switch};
 
 pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
@@ -10,18 +10,14 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         problems.extend(of_moment(scenario, n, moment));
     }
     problems.extend(contradictions(scenario));
-    if let (Some(text), None) = (&scenario.until, scenario.until_seconds()) {
-        problems.push(no_duration("until", text));
-    }
+    problems.extend(scenario.until.as_ref().and_then(|text| of_duration("until", text)));
     problems
 }
 
 fn of_moment(scenario: &Scenario, n: usize, moment: &Moment) -> Vec<Problem> {
     let path = format!("timeline[{n}]");
     let mut problems = Vec::new();
-    if policy_core::time::parse_duration(&moment.at).is_none() {
-        problems.push(no_duration(&format!("{path}.at"), &moment.at));
-    }
+    problems.extend(of_duration(&format!("{path}.at"), &moment.at));
     let n_acts = moment.n_acts();
     if n_acts != 1 {
         let message = match n_acts {
