@@ -24,6 +24,7 @@ use crate::time::Timestamp;
 
 pub use health::{sickness_to_remember, speaks_of_freight};
 pub use sight::{Found, Run, Sight, is_about_now, is_an_end, look};
+pub use unended::is_silent;
 pub use verifying::run_is_due;
 
 /// What open-source Kargo writes when a person aborts a verification; the phase is `Failed`

@@ -6,10 +6,13 @@
 use serde::Serialize;
 
 use crate::chain::{End, Said, Skip, Word};
+use crate::deadlines::Deadlines;
 use crate::decision::{Action, Operation, RollbackSelector};
+use crate::detect::{first_failed_step, is_silent};
 use crate::failure::{Classification, Failure, Trigger};
 use crate::guest_fault::{GuestFault, GuestFaultKind};
 use crate::incident::Closed;
+use crate::snapshot::PromotionSnapshot;
 use crate::time::{Timestamp, format_duration};
 use crate::write::{ActionVerdict, HoldExpectation, Verdict, Write};
 
@@ -37,6 +40,30 @@ pub fn failure(failure: &Failure) -> String {
     } else {
         format!("{subject} {what}{by}: {}", line(&failure.summary))
     }
+}
+
+/// What can be said of a Promotion that has not ended: a step of it may have failed already. `None` once it has ended. That
+/// something goes on for too long is for [`crate::detect::look`] to say, which knows the time.
+pub fn unended(promotion: &PromotionSnapshot) -> Option<String> {
+    let name = &promotion.name;
+    let Some(phase) = promotion.phase else {
+        return Some(format!(
+            "Promotion `{name}` has no phase: no controller has seen it yet, or the export was cut off"
+        ));
+    };
+    if phase.is_terminal() {
+        return None;
+    }
+    let silent = format_duration(Deadlines::default().promotion_silent);
+    Some(match first_failed_step(promotion) {
+        Some(step) if is_silent(step) => format!(
+            "Promotion `{name}` has not ended: step `{}` is Failed without a counted error, and Kargo repeats it for \
+             ever; it counts as stalled {silent} after that, unless a FailurePolicy says otherwise",
+            step.alias
+        ),
+        Some(step) => format!("Promotion `{name}` has not ended: step `{}` has failed so far", step.alias),
+        None => format!("Promotion `{name}` has not ended: it is {}", phase.text()),
+    })
 }
 
 /// What a trigger means, as it follows the name of what failed.

@@ -15,7 +15,7 @@ use crate::args::Output;
 use crate::exit::CannotRun;
 use crate::printer::Printer;
 
-/// What `classify` says. The first seven are null when nothing failed.
+/// What `classify` says. The first seven are null when nothing failed; then the exit code is 1.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Classified {

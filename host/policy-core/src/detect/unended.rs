@@ -49,7 +49,7 @@ fn of_running(sight: &Sight<'_>, promotion: &PromotionSnapshot) -> Option<Condit
 }
 
 /// The signature of the silent stall: Failed in a Promotion that runs, no counted error, no end.
-fn is_silent(step: &StepSnapshot) -> bool {
+pub fn is_silent(step: &StepSnapshot) -> bool {
     step.has_failed() && step.error_count == 0 && step.finished.is_none() && step.message.is_empty()
 }
 

@@ -5,10 +5,10 @@
 //! Every fact is one of the context that a policy gets: people and policies read the same.
 
 use policy_core::context::{Context, FreightPiece, Health, StepFacts};
-use policy_core::explain;
 use policy_core::settings::Settings;
 use policy_core::snapshot::PromotionPhase;
 use policy_core::time::{Timestamp, format_duration};
+use policy_core::{detect, explain};
 
 use crate::args::ExplainArgs;
 use crate::exit::{Ended, Exit};
@@ -87,19 +87,29 @@ fn story(scene: &Scene<'_>, context: &Context, looked: Option<Timestamp>) -> Vec
     told
 }
 
+/// The last Promotion of the Stage when it ended badly and is not among what was given, by its name and how it ended.
+pub(super) fn missing(scene: &Scene<'_>) -> Option<(String, &'static str)> {
+    let last = scene.stage.last_promotion.as_ref()?;
+    let phase = last.phase.filter(|phase| phase.is_terminal() && *phase != PromotionPhase::Succeeded)?;
+    Some((last.name.to_string(), phase.text()))
+}
+
+/// What goes on in the Stage although a step of it has failed.
+pub(super) fn stalling(scene: &Scene<'_>) -> Option<String> {
+    let mut promotions = scene.objects.promotions_of(scene.stage);
+    promotions.find_map(|one| explain::unended(one).filter(|_| detect::first_failed_step(one).is_some()))
+}
+
 /// What can be said when nothing that was given has failed; silence would be taken for health.
 fn nothing(scene: &Scene<'_>) -> String {
     let stage = &scene.stage.name;
-    let last = scene.stage.last_promotion.as_ref().filter(|last| {
-        let phase = last.phase;
-        phase.is_some_and(|phase| phase.is_terminal() && phase != PromotionPhase::Succeeded)
-    });
-    if let Some(last) = last {
-        let phase = last.phase.map(PromotionPhase::text).unwrap_or_default();
+    if let Some((name, phase)) = missing(scene) {
         return format!(
-            "the last Promotion of Stage `{stage}`, `{}`, ended {phase}, and it is not among what was given",
-            last.name
+            "the last Promotion of Stage `{stage}`, `{name}`, ended {phase}, and it is not among what was given"
         );
+    }
+    if let Some(stalling) = stalling(scene) {
+        return format!("nothing has ended badly in Stage `{stage}`, but {stalling}");
     }
     match scene.stage.health {
         Some(health @ (Health::Unhealthy | Health::Unknown)) => {

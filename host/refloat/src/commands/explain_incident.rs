@@ -7,14 +7,13 @@ use policy_core::context::Outcome;
 use policy_core::explain;
 use policy_core::incident::Attempt;
 
-use super::explain::moment;
+use super::explain::{missing, moment, stalling};
 use crate::scene::Scene;
 
 /// Lines with their labels, in the order of time.
 pub(super) fn lines(scene: &Scene<'_>) -> Vec<(&'static str, String)> {
     if !scene.is_opened {
-        let text = if scene.has_failed() { "no Incident of it is known here" } else { "nothing to be done" };
-        return vec![("done", text.to_owned())];
+        return vec![("done", without_incident(scene))];
     }
     let incident = &scene.incident;
     let mut lines = vec![("incident", format!("`{}`, opened {}", incident.name, moment(incident.opened)))];
@@ -60,6 +59,21 @@ pub(super) fn lines(scene: &Scene<'_>) -> Vec<(&'static str, String)> {
         lines.push(("ended", format!("{}, {}", moment(closed.at), explain::closed(closed))));
     }
     lines
+}
+
+fn without_incident(scene: &Scene<'_>) -> String {
+    if scene.has_failed() {
+        "no Incident of it is known here".to_owned()
+    } else if let Some((name, _)) = missing(scene) {
+        let project = &scene.project.name;
+        format!(
+            "not known without that Promotion: `kubectl get promotion {name} -n {project} -o yaml` exports it"
+        )
+    } else if stalling(scene).is_some() {
+        "nothing yet: policies are asked once it counts as stalled".to_owned()
+    } else {
+        "nothing to be done".to_owned()
+    }
 }
 
 /// The incident's DecisionRecords, as far as they are given and can be read.
