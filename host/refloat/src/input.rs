@@ -181,7 +181,7 @@ pub(crate) fn not_yaml(error: &serde_saphyr::Error) -> (String, &'static str) {
     let place = text.rfind(" at line ").and_then(|at| text.get(at..)).unwrap_or_default();
     match error.without_snippet() {
         Error::MultipleDocuments { .. } => (
-            format!("holds several documents, and one is needed: another begins{place}"),
+            "holds several documents, and one is needed".to_owned(),
             "a line `---` begins another document; put each into a file of its own",
         ),
         Error::DuplicateMappingKey { key, .. } => {
@@ -189,7 +189,7 @@ pub(crate) fn not_yaml(error: &serde_saphyr::Error) -> (String, &'static str) {
             (format!("is not YAML: {key} stands there twice, again{place}"), "take one of them out")
         }
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            (format!("is not YAML: an anchor is part of itself{place}"), "write out what `*` stands for")
+            ("is not YAML: an anchor is part of itself".to_owned(), "write out what `*` stands for")
         }
         Error::Budget { .. } => (
             format!("holds more than can be read at once{place}"),

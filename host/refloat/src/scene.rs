@@ -266,7 +266,7 @@ impl Found<'_> {
             return CannotRun::new(line, format!("it has Stages of {}", names.join(", ")));
         }
         let stages = self.objects.stages.iter();
-        let (what, known) = match (&wanted.stage, &wanted.failure) {
+        let (what, known): (String, Vec<String>) = match (&wanted.stage, &wanted.failure) {
             (Some(stage), _) => {
                 let names = stages.map(|stage| stage.name.to_string()).collect();
                 (format!("there is no Stage `{stage}` that can be read"), names)

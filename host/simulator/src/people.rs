@@ -217,3 +217,28 @@ pub fn is_calm(view: &View<'_>) -> bool {
 fn is_over(promotion: &Value) -> bool {
     matches!(text(promotion, "/status/phase"), "Succeeded" | "Failed" | "Errored" | "Aborted")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A verification that is over, or none, is nothing to abort.
+    #[test]
+    fn only_a_verification_that_has_not_ended_is_running() {
+        let stage = |newest: Value| {
+            json!({"metadata": {"name": "prod"},
+                "status": {"freightHistory": [{"verificationHistory": newest}]}})
+        };
+        for (newest, running) in [
+            (json!([]), None),
+            (json!([{"id": "v1", "phase": "Failed"}]), None),
+            (json!([{"id": "v2", "phase": "Running"}]), Some("v2")),
+            (json!([{"id": "v3", "phase": ""}]), Some("v3")),
+        ] {
+            let stage = stage(newest);
+            let view = View(BTreeMap::from([(Looked::Stages, vec![&stage])]));
+            assert_eq!(running_verification(&view, "prod").as_deref(), running, "{stage}");
+            assert_eq!(running_verification(&view, "uat"), None);
+        }
+    }
+}

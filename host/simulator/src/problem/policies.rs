@@ -172,7 +172,23 @@ fn dotted(pointer: &str) -> String {
 pub(super) fn schema() -> Value {
     let definition = serde_json::to_value(FailurePolicy::crd()).unwrap_or_default();
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
-    definition.pointer(spec).cloned().unwrap_or_default()
+    definition.pointer(spec).map(whole).unwrap_or_default()
+}
+
+/// Bounds as people write them: the definition's own are all fractions (`10.0`).
+fn whole(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), whole(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(whole).collect()),
+        Value::Number(number) => {
+            let text = number.to_string();
+            let digits = text.strip_suffix(".0").and_then(|digits| digits.parse::<i64>().ok());
+            digits.map_or_else(|| schema.clone(), Value::from)
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => schema.clone(),
+    }
 }
 
 /// The path of a field that the schema does not have, and those that it has there: a cluster refuses or drops it.
