@@ -24,7 +24,7 @@ type Outcome = anyhow::Result<()>;
 const PLACEHOLDERS: &[(&str, &str)] =
     &[("builtin:NAME", "builtin:notify"), ("PROJECT", "shop"), ("FILE", "scenario.yaml")];
 
-const SCENARIO: &str = "title: A scenario\nworld:\n  stages: [{name: prod, holds: [v1]}]\n  freight: [{name: v1}, {name: v2}]\n\
+const SCENARIO: &str = "title: A scenario\nworld:\n  stages: [{name: prod, labels: {tier: production}, holds: [v1]}]\n  freight: [{name: v1}, {name: v2}]\n\
                         timeline: [{at: 0s, promote: {stage: prod, freight: v2}}]\n";
 
 struct Document {

@@ -62,7 +62,7 @@ async fn a_live_failure_is_told_and_recorded_with_read_rights_only() -> Outcome 
     let told = run(&["explain", &promotion], Some(kubeconfig))?;
     let (story, said) = shown(&told);
     assert_eq!(told.status.code(), Some(0), "{said}");
-    for expected in ["step        `deploy` (http), number 2: Errored", "transient", "v1.1.0 -> v1.2.0 minor"]
+    for expected in ["step        `deploy` (http), number 2: Errored", "transient", "v1.0.0 -> v1.1.0 minor"]
     {
         assert!(story.contains(expected), "`{expected}` is not in\n{story}");
     }

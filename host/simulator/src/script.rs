@@ -9,12 +9,14 @@ use kargo_model::{Outcome, PromotionRule, Script};
 use policy_core::classify::unwrap::is_built_in;
 
 use crate::names::FreightNames;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, StepSpec};
 
 /// The script until the scenario begins: steps and verifications succeed, so that Stages come to hold what they are to hold.
 pub(crate) fn before(scenario: &Scenario, names: &FreightNames) -> Script {
     let health = scenario.script.health.clone();
-    named(scenario, &Script { health, ..Script::default() }, names)
+    // A step that fails on purpose, too.
+    let promotions = works(scenario, |_| true).collect();
+    named(scenario, &Script { health, promotions, ..Script::default() }, names)
 }
 
 /// A script with Freight's names in place of its aliases, and with the platform's own step kinds.
@@ -27,14 +29,15 @@ pub(crate) fn named(scenario: &Scenario, script: &Script, names: &FreightNames) 
         *freight = names.name(freight).to_owned();
     }
     // After all others: the first rule that fits counts.
-    script.promotions.extend(own_kinds(scenario));
+    // Kinds that the platform has added to Kargo work, as far as the scenario does not say how they end.
+    script.promotions.extend(works(scenario, |step| !is_built_in(&step.uses)));
     script
 }
 
-/// Rules for steps of kinds that the platform has added to Kargo: as far as a scenario does not say how they end, they work.
-fn own_kinds(scenario: &Scenario) -> impl Iterator<Item = PromotionRule> {
-    scenario.world.stages.iter().filter_map(|stage| {
-        let own = stage.steps.iter().filter(|step| !is_built_in(&step.uses));
+/// Rules by which these steps work.
+fn works(scenario: &Scenario, which: fn(&&StepSpec) -> bool) -> impl Iterator<Item = PromotionRule> {
+    scenario.world.stages.iter().filter_map(move |stage| {
+        let own = stage.steps.iter().filter(which);
         let works = |alias: &String| (alias.clone(), Outcome::Succeed(serde_json::Map::new()));
         let steps: BTreeMap<_, _> = own.map(|step| works(&step.alias)).collect();
         (!steps.is_empty()).then(|| PromotionRule {
