@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use policy_api::kargo::convert::{self, ConvertError, Reading};
 use policy_api::kargo::{self, ProjectConfig};
 use policy_core::assemble::{self, World, cut};
+use policy_core::classify::catalogue::Catalogue;
 use policy_core::deadlines::Deadlines;
 use policy_core::detect::{self, Run, Sight};
 use policy_core::failure::Failure;
@@ -192,6 +193,7 @@ impl Scene {
         let incident = IncidentState::open("prod-1".into(), failure.clone(), NOW);
         let (rules, settings) = (Rules::default(), Settings::default());
         let context = assemble::context(&World {
+            catalogue: Catalogue::built_in(),
             now: NOW,
             seed: assemble::seed(&incident),
             failure,
