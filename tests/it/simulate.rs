@@ -118,7 +118,9 @@ async fn scenarios_come_out_the_same_on_a_real_api_server() -> Outcome {
 fn a_run_is_a_function_of_scenario_and_seed() -> Outcome {
     let engine = engine()?;
     let mut scenarios = scenarios()?.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    scenarios.retain(is_short);
+    if !is_soak() {
+        scenarios.retain(is_short);
+    }
     let (n_seeds, began) = (seeds()?, std::time::Instant::now());
     for (seed, scenario) in (1..=n_seeds).zip(scenarios.iter().cycle()) {
         let (one, two) = (play(scenario, seed, &engine)?, play(scenario, seed, &engine)?);
@@ -143,10 +145,14 @@ fn seeds() -> anyhow::Result<u64> {
     Ok(asked.context("REFLOAT_SEEDS is no number")?.unwrap_or(SEEDS))
 }
 
-/// Whether it is over within two hours: who waits for a day sends the same requests again and again.
+fn is_soak() -> bool {
+    std::env::var_os("REFLOAT_SEEDS").is_some()
+}
+
+/// Whether it is over within an hour: who waits for longer sends the same requests again and again. `make soak` takes all.
 fn is_short(scenario: &Scenario) -> bool {
     let last = scenario.timeline.last().map_or(0, simulator::scenario::Moment::seconds);
-    last.max(scenario.until_seconds().unwrap_or_default()) <= 7_200
+    last.max(scenario.until_seconds().unwrap_or_default()) <= 3_600
 }
 
 #[test]
