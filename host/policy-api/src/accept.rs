@@ -185,9 +185,9 @@ fn undeclared(body: &PolicyBody, caps: &Caps, manifest: &Manifest, path: &str) -
 }
 
 fn setting_problems(entry: &ChainEntry, schema: &settings::Schema, path: &str) -> Vec<Problem> {
-    let empty = Value::Object(serde_json::Map::new());
-    let document = entry.settings.as_ref().unwrap_or(&empty);
-    let Err(found) = schema.accept(document) else { return Vec::new() };
+    let Err(found) = schema.accept(entry.settings.as_ref().unwrap_or(&Value::Null)) else {
+        return Vec::new();
+    };
     let place = |found: settings::Problem| {
         problem(format!("{path}/settings{}", found.path), reasons::INVALID_SETTINGS, found.message)
     };
@@ -234,10 +234,7 @@ fn limit_problems(body: &PolicyBody) -> Vec<Problem> {
 /// What is wrong with a FailurePolicy's selector: a pattern that cannot be read, and so would match nothing for ever.
 pub fn selector_problem(selector: Option<&Selector>) -> Option<Problem> {
     let name = selector?.name.as_deref()?;
-    let pattern = name.strip_prefix("regex:").or_else(|| name.strip_prefix("regexp:"))?;
-    let error = regex::Regex::new(pattern).err()?.to_string();
-    // The last line of several says what is wrong.
-    let why = error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+    let why = policy_core::target::unreadable_pattern(name)?;
     let message = format!("`{name}` is no pattern: {why}");
     Some(problem("/stageSelector/name", reasons::INVALID_SPEC, message))
 }

@@ -1,4 +1,4 @@
-//! What stands around a Stage: the Stages next to it, and what fails elsewhere.
+//! What stands around a Stage: the Stages next to it, what Argo CD says of it, and what fails elsewhere.
 //!
 //! In: the stores, and Argo CD's Applications. Out: values for the context. None of it decides whether anything is
 //! written. Costs one pass over the Project's Stages and one over all Incidents, and copies only what is meant.

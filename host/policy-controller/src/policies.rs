@@ -186,11 +186,9 @@ impl Policies {
             Some(unusable) => unusable.message,
             None => "its module is not there".to_owned(),
         })?;
-        let empty = serde_json::Value::Object(serde_json::Map::new());
-        let document = entry.settings.as_ref().unwrap_or(&empty);
         let settings = loaded
             .schema
-            .accept(document)
+            .accept(entry.settings.as_ref().unwrap_or(&serde_json::Value::Null))
             .map_err(|_| "its module was replaced by one that does not take its settings".to_owned())?;
         Ok(ChainPolicy {
             name: entry.name.clone(),

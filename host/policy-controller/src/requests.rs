@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use policy_api::adapter;
 use policy_api::rights::Needed;
+use policy_core::kubernetes_name::is_object_name;
 use policy_core::name::ProjectName;
 use policy_core::snapshot::ApplicationRef;
 use serde::de::DeserializeOwned;
@@ -173,15 +174,11 @@ impl Requests {
         name: &str,
     ) -> Result<Option<T>, RequestError> {
         // It comes from a Stage's status: what Kubernetes would not take as a name must not become a path.
-        if !is_name(name) {
+        if !is_object_name(name) {
             return Ok(None);
         }
         let uri = format!("/apis/argoproj.io/v1alpha1/namespaces/{project}/analysisruns/{name}");
-        match self.read("get", "analysisruns", format!("AnalysisRun {project}/{name}"), uri).await {
-            Ok(run) => Ok(Some(run)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.read_if_there("analysisruns", format!("AnalysisRun {project}/{name}"), uri).await
     }
 
     /// Reads an Argo CD Application, as this controller: Applications say themselves which Stages may know of them.
@@ -194,12 +191,21 @@ impl Requests {
     ) -> Result<Option<T>, RequestError> {
         let ApplicationRef { namespace, name } = is;
         // They come from annotations and configurations: what is no name must not become a path.
-        if !is_name(namespace) || !is_name(name) {
+        if !is_object_name(namespace) || !is_object_name(name) {
             return Ok(None);
         }
         let uri = format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications/{name}");
-        match self.read("get", "applications", format!("Application {namespace}/{name}"), uri).await {
-            Ok(application) => Ok(Some(application)),
+        self.read_if_there("applications", format!("Application {namespace}/{name}"), uri).await
+    }
+
+    async fn read_if_there<T: DeserializeOwned>(
+        &self,
+        resource: &'static str,
+        object: String,
+        uri: String,
+    ) -> Result<Option<T>, RequestError> {
+        match self.read("get", resource, object, uri).await {
+            Ok(object) => Ok(Some(object)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -298,29 +304,6 @@ impl Requests {
     }
 }
 
-/// Whether Kubernetes would take it as the name of an object (RFC 1123).
-fn is_name(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    let outer = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    text.len() <= 253
-        && text.bytes().all(inner)
-        && outer(text.as_bytes().first())
-        && outer(text.as_bytes().last())
-}
-
 fn kargo(project: &ProjectName) -> String {
     format!("/apis/kargo.akuity.io/v1alpha1/namespaces/{project}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_name;
-
-    #[test]
-    fn a_name_never_leads_anywhere_else() {
-        assert!(is_name("prod.01kcqv5q8v2j3k4m5n6p7q8r9s.abc1234"));
-        for bad in ["", "..", "a/b", "../secrets/token", "a?b", "A", "-a", "a%2fb"] {
-            assert!(!is_name(bad), "{bad}");
-        }
-    }
 }

@@ -159,15 +159,14 @@ pub async fn send(
     };
     let Said { key: once, reason, loudness, text, channel } = *said;
     // What a plan says does so already; what Kargo says about an attempt may name Freight, too.
-    let text = &policy_core::called::by_alias(text, |name| {
-        let freight = host.stores.freight(&key.project);
-        freight.iter().find(|piece| piece.name.as_str() == name)?.alias.clone()
-    });
+    let freight = host.stores.freight(&key.project);
+    let text = &policy_core::called::by_alias(text, |name| freight.alias_of(name));
     let now = host.clock.now();
     write(host.requests.client(), &Note { about, key: once, reason, loudness, text, channel, now }).await
 }
 
-/// Says a thing once in an incident, however often its Stage is visited: Events are forgotten after an hour, and the Incident remembers.
+/// Says a thing once in an incident, however often its Stage is visited: Events are forgotten after an hour, and the
+/// Incident remembers.
 ///
 /// # Errors
 /// When the Event cannot be written or the Incident cannot be saved.

@@ -4,12 +4,12 @@
 //! written to Kargo and what is compared keeps names: this is for what is read. Nothing here looks at Kargo's objects.
 //! Kargo names Freight by 40 hexadecimal digits (`pkg/api/freight.go`, v1.11.2), so that a name is told from other words.
 
+use crate::kubernetes_name::is_label_value;
+
 /// Digits of a name.
 const NAME: usize = 40;
 /// Digits of it that people see, as many as Kargo puts into a Promotion's name.
 const SHORT: usize = 7;
-/// Longest alias: Kargo keeps it in a label, too.
-const LONGEST_ALIAS: usize = 63;
 
 /// The text with Freight under its alias: `` Freight `brave-otter` (60c5590) ``, and from the second time on without the
 /// digits. A name whose alias `alias_of` does not know stays whole, and so does one whose alias is no label's value.
@@ -19,7 +19,8 @@ pub fn by_alias(text: &str, alias_of: impl Fn(&str) -> Option<String>) -> String
     while let Some((before, name, after)) = next_name(rest) {
         out.push_str(before);
         rest = after;
-        let Some(alias) = alias_of(name).filter(|alias| is_alias(alias)) else {
+        // Whoever may write Freight without Kargo's webhook could put anything there.
+        let Some(alias) = alias_of(name).filter(|alias| is_label_value(alias)) else {
             out.push_str(name);
             continue;
         };
@@ -56,12 +57,6 @@ fn next_name(text: &str) -> Option<(&str, &str, &str)> {
 
 fn is_name(word: &str) -> bool {
     word.len() == NAME && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Whether it is the value of a label: whoever may write Freight without Kargo's webhook could put anything there.
-fn is_alias(text: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !text.is_empty() && text.len() <= LONGEST_ALIAS && text.chars().all(is_part)
 }
 
 #[cfg(test)]

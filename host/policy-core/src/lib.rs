@@ -25,6 +25,7 @@ pub mod guardrails;
 pub mod guest_fault;
 pub mod hints;
 pub mod incident;
+pub mod kubernetes_name;
 pub mod manifest;
 pub mod name;
 pub mod plan;

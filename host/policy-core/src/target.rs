@@ -9,4 +9,4 @@ mod selector;
 
 pub use availability::{auto_promotion, candidates, effective_holds, is_available};
 pub use good::{Question, is_refuted, last_good, newest_good, proof};
-pub use selector::matches;
+pub use selector::{matches, unreadable_pattern};

@@ -111,8 +111,7 @@ impl Cluster {
             .flat_map(|(stage, promotion)| assemble::application_refs(stage, promotion, ARGOCD))
             .collect();
         for is in refs {
-            let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Application");
-            let resource = ApiResource::from_gvk_with_plural(&kind, "applications");
+            let resource = resource("argoproj.io", "v1alpha1", "Application", "applications");
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &is.namespace, &resource);
             let read = api.get(&is.name).await;
             let read = read.and_then(|application| values(&[application], "Application"));
@@ -135,15 +134,13 @@ impl Cluster {
 
     /// What the platform says, and the labels of the Project, by which it says it.
     async fn cluster_wide(&self, objects: &mut Objects) {
-        let kind = GroupVersionKind::gvk(OURS, "v1alpha1", "ClusterFailurePolicy");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "clusterfailurepolicies");
-        let policies: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let policies = resource(OURS, "v1alpha1", "ClusterFailurePolicy", "clusterfailurepolicies");
+        let policies: Api<DynamicObject> = Api::all_with(self.client.clone(), &policies);
         let listed = policies.list(&ListParams::default()).await;
         let listed = listed.and_then(|list| values(&list.items, "ClusterFailurePolicy"));
         add("clusterfailurepolicies", listed, objects);
-        let kind = GroupVersionKind::gvk("", "v1", "Namespace");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "namespaces");
-        let namespaces: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let namespaces = resource("", "v1", "Namespace", "namespaces");
+        let namespaces: Api<DynamicObject> = Api::all_with(self.client.clone(), &namespaces);
         let namespace = namespaces.get(&self.project).await;
         let namespace = namespace.and_then(|namespace| values(&[namespace], "Namespace"));
         add(&format!("namespace `{}`", self.project), namespace, objects);
@@ -165,10 +162,13 @@ impl Cluster {
     }
 
     fn api(&self, group: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk(group, "v1alpha1", kind);
-        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let resource = resource(group, "v1alpha1", kind, plural);
         Api::namespaced_with(self.client.clone(), &self.project, &resource)
     }
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 /// Items of a list do not say their kind.

@@ -11,10 +11,10 @@ use policy_api::crd::{ClusterFailurePolicy, DecisionRecord, FailurePolicy, Incid
 use policy_api::kargo::convert::{self, ConvertError, Reading};
 use policy_api::kargo::{self, Application, ProjectConfig};
 use policy_core::incident::IncidentState;
-use policy_core::name::{FreightName, ProjectName};
+use policy_core::name::ProjectName;
 use policy_core::snapshot::{
-    AnalysisRunSnapshot, ApplicationRef, ApplicationSnapshot, FreightSnapshot, ProjectFreight,
-    ProjectSnapshot, PromotionSnapshot, StageSnapshot,
+    AnalysisRunSnapshot, ApplicationRef, ApplicationSnapshot, ProjectFreight, ProjectSnapshot,
+    PromotionSnapshot, StageSnapshot,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -48,8 +48,7 @@ pub(crate) struct Objects {
     /// Whether a ProjectConfig that is not here does not exist.
     pub(crate) has_all_configs: bool,
     policies: BTreeMap<ProjectName, Vec<FailurePolicy>>,
-    freight: BTreeMap<ProjectName, Vec<FreightSnapshot>>,
-    unreadable_freight: BTreeMap<ProjectName, Vec<FreightName>>,
+    freight: BTreeMap<ProjectName, ProjectFreight>,
     configs: Vec<ProjectConfig>,
     namespaces: BTreeMap<String, ObjectMeta>,
     capture: Vec<String>,
@@ -161,22 +160,22 @@ impl Objects {
     fn add_freight(&mut self, document: &Value) -> Result<(), ConvertError> {
         let text = |key: &str| document.get("metadata")?.get(key)?.as_str();
         let project = ProjectName::from(text("namespace").unwrap_or_default());
-        let read = decode(document, "Freight").and_then(|freight| convert::freight(&freight));
-        if let (Err(_), Some(name)) = (&read, text("name")) {
-            self.unreadable_freight.entry(project.clone()).or_default().push(name.into());
+        let known = self.freight.entry(project).or_insert_with(ProjectFreight::part);
+        match decode(document, "Freight").and_then(|freight| convert::freight(&freight)) {
+            Ok(piece) => known.insert(piece),
+            Err(error) => {
+                text("name").into_iter().for_each(|name| known.insert_unreadable(name.into()));
+                return Err(error);
+            }
         }
-        self.freight.entry(project).or_default().push(read?);
         Ok(())
     }
 
     /// Freight of a Project. Who exports some exports all of it; who exports none tells nothing about it.
     pub(crate) fn freight(&self, project: &ProjectName) -> ProjectFreight {
-        let pieces = self.freight.get(project).cloned().unwrap_or_default();
-        let unreadable = self.unreadable_freight.get(project).into_iter().flatten();
-        let is_whole = self.has_all_freight || !pieces.is_empty();
-        let mut freight = if is_whole { ProjectFreight::whole(pieces) } else { ProjectFreight::part(pieces) };
-        unreadable.for_each(|name| freight.insert_unreadable(name.clone()));
-        freight
+        let known = self.freight.get(project).cloned().unwrap_or_else(ProjectFreight::part);
+        let is_whole = self.has_all_freight || known.iter().next().is_some();
+        if is_whole { known.completed() } else { known }
     }
 
     /// What the Argo CD Applications that are here say to a Stage.

@@ -100,7 +100,7 @@ impl<'a> Scene<'a> {
     /// A text for people, who know Freight by its alias.
     pub(crate) fn for_people(&self, text: &str) -> String {
         let freight = self.objects.freight(&self.stage.project);
-        called::by_alias(text, |name| freight.get(&name.into())?.alias.clone())
+        called::by_alias(text, |name| freight.alias_of(name))
     }
 
     /// The scene of a failure that is known already.

@@ -4,12 +4,11 @@
 //! and one hash over every request and answer. Twenty minutes of backoff take milliseconds, because only virtual time
 //! passes, and a run is a function of scenario and seed.
 //!
-//! [`scenario`] is what a file may say, [`problem`] what of it makes no sense, [`acceptance`] what the controller would not
-//! accept, [`stage_set`] makes objects of it,
-//! [`modules`] loads components, [`kargo`] and [`webhooks`] play Kargo, [`play`] lets time pass and people act on a [`ground`], [`timeline`] watches
-//! and tells, [`expect`] compares. The controller does not know that it is simulated: it gets a client, a clock and an
-//! engine, and runs guests in place. Nothing here reads a clock or draws a random number, and nothing here decides what
-//! Kargo or a policy decides.
+//! [`scenario`] is what a file may say, [`problem`] what of it makes no sense, [`acceptance`] what the controller would
+//! not accept, [`stage_set`] makes objects of it, [`modules`] loads components, [`kargo`] and [`webhooks`] play Kargo,
+//! [`play`] lets time pass and people act on a [`ground`], [`timeline`] watches and tells, [`expect`] compares. The
+//! controller does not know that it is simulated: it gets a client, a clock and an engine, and runs guests in place.
+//! Nothing here reads a clock or draws a random number, and nothing here decides what Kargo or a policy decides.
 
 pub mod acceptance;
 pub mod clock;

@@ -12,9 +12,9 @@ mod neighbours;
 mod promotion;
 mod stage;
 
-use sha2::{Digest as _, Sha256};
-
 use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::classify::catalogue::Catalogue;
 use crate::context::{AttemptFacts, Budgets, Context, FailureFacts, IncidentFacts};

@@ -195,9 +195,7 @@ impl<'a> Sight<'a> {
 
     /// A summary is read: it calls Freight by its alias.
     fn for_people(&self, summary: &str) -> String {
-        crate::called::by_alias(summary, |name| {
-            self.freight.iter().find(|piece| piece.name.as_str() == name)?.alias.clone()
-        })
+        crate::called::by_alias(summary, |name| self.freight.alias_of(name))
     }
 }
 

@@ -78,8 +78,7 @@ impl<'a> Input<'a> {
     /// A text of the host or of a guest for people, who know Freight by its alias.
     pub fn for_people(&self, text: &str) -> String {
         called::by_alias(text, |name| {
-            let known = self.freight.iter().find(|piece| piece.name.as_str() == name);
-            known.and_then(|piece| piece.alias.clone()).or_else(|| self.context.freight.alias_of(name))
+            self.freight.alias_of(name).or_else(|| self.context.freight.alias_of(name))
         })
     }
 

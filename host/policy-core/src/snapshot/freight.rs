@@ -71,9 +71,15 @@ impl ProjectFreight {
         Self { pieces: Arc::new(pieces.collect()), is_whole: true }
     }
 
-    /// Freight somebody came across: what is not in here may exist.
-    pub fn part(some: impl IntoIterator<Item = FreightSnapshot>) -> Self {
-        Self { is_whole: false, ..Self::whole(some) }
+    /// Freight that somebody comes across, none so far: what is not in here may exist.
+    pub fn part() -> Self {
+        Self { is_whole: false, ..Self::default() }
+    }
+
+    /// The same, and it turned out to be all there is.
+    #[must_use]
+    pub fn completed(self) -> Self {
+        Self { is_whole: true, ..self }
     }
 
     /// A piece appears or changes.
@@ -94,6 +100,11 @@ impl ProjectFreight {
     /// The piece of that name, when it could be read.
     pub fn get(&self, name: &FreightName) -> Option<&FreightSnapshot> {
         self.pieces.get(name)?.as_deref()
+    }
+
+    /// The alias of the piece of that name.
+    pub fn alias_of(&self, name: &str) -> Option<String> {
+        self.get(&name.into())?.alias.clone()
     }
 
     /// Whether there is such a piece; `None` when nobody can say.

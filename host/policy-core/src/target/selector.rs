@@ -27,11 +27,23 @@ fn name_matches(pattern: &str, name: &str) -> bool {
     if let Some(glob) = pattern.strip_prefix("glob:") {
         return glob_regex(glob).is_some_and(|regex| regex.is_match(name));
     }
-    match pattern.strip_prefix("regex:").or_else(|| pattern.strip_prefix("regexp:")) {
+    match expression(pattern) {
         // Not anchored, like Go's `MatchString`.
         Some(regex) => Regex::new(regex).is_ok_and(|regex| regex.is_match(name)),
         None => pattern == name,
     }
+}
+
+/// The regular expression of a pattern that is one.
+fn expression(pattern: &str) -> Option<&str> {
+    pattern.strip_prefix("regex:").or_else(|| pattern.strip_prefix("regexp:"))
+}
+
+/// Why a pattern's regular expression cannot be read, so that it matches nothing for ever.
+pub fn unreadable_pattern(pattern: &str) -> Option<String> {
+    let error = Regex::new(expression(pattern)?).err()?.to_string();
+    // The last line of several says what is wrong.
+    Some(error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned())
 }
 
 /// Kubernetes' own rules: `NotIn` and `DoesNotExist` match when the label is missing.

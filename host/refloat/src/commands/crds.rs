@@ -4,6 +4,7 @@
 
 use policy_api::install::Install;
 use policy_api::rights::Enable;
+use policy_core::kubernetes_name::is_object_name;
 use policy_core::name::{ProjectName, StageName};
 
 use crate::args::{EnableArgs, InstallArgs};
@@ -62,12 +63,7 @@ fn check_image(image: &str) -> Result<(), CannotRun> {
 
 /// Kubernetes' rule for names of objects (RFC 1123): a wrong one would be refused by the API server much later.
 fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
-    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let is_fine = name.len() <= 253
-        && is_edge(name.chars().next())
-        && is_edge(name.chars().last())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.');
-    if is_fine {
+    if is_object_name(name) {
         return Ok(());
     }
     let help =

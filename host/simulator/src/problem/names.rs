@@ -1,7 +1,9 @@
 //! Names and labels that no API server takes.
 //!
-//! In: a scenario. Out: a problem for each of them, with its path. The rules are Kubernetes' own
-//! (`apimachinery/pkg/util/validation/validation.go`: RFC 1123 labels and subdomains, qualified names, label values).
+//! In: a scenario. Out: a problem for each of them, with its path. Which texts are names is
+//! [`policy_core::kubernetes_name`]'s word.
+
+use policy_core::kubernetes_name::{is_label_value, is_namespace_name, is_object_name};
 
 use super::Problem;
 use crate::scenario::Scenario;
@@ -16,10 +18,10 @@ const OF_LABELS: &str =
 pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
     let world = &scenario.world;
     let mut problems = Vec::new();
-    let is_project = is_label(&world.project);
+    let is_project = is_namespace_name(&world.project);
     problems.extend((!is_project).then(|| wrong("world.project", &world.project, "Project", OF_PROJECTS)));
     for (path, name, kind) in objects(scenario) {
-        problems.extend((!is_subdomain(name)).then(|| wrong(&path, name, kind, OF_OBJECTS)));
+        problems.extend((!is_object_name(name)).then(|| wrong(&path, name, kind, OF_OBJECTS)));
     }
     for (n, piece) in world.freight.iter().enumerate() {
         problems.extend(of_freight(&format!("world.freight[{n}].name"), &piece.name));
@@ -33,7 +35,7 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         for (key, value) in &stage.labels {
             let path = format!("world.stages[{n}].labels.{key}");
             problems.extend((!is_key(key)).then(|| wrong(&path, key, "label", OF_LABELS)));
-            let is_fine = value.is_empty() || is_label_text(value);
+            let is_fine = value.is_empty() || is_label_value(value);
             problems.extend((!is_fine).then(|| {
                 Problem::new(&path, format!("`{value}` cannot be the value of a label"), OF_LABELS)
             }));
@@ -60,41 +62,16 @@ fn objects(scenario: &Scenario) -> Vec<(String, &String, &'static str)> {
 
 /// Kargo keeps the alias of Freight in a label.
 fn of_freight(path: &str, alias: &str) -> Option<Problem> {
-    (!is_label_text(alias)).then(|| wrong(path, alias, "piece of Freight", OF_LABELS))
+    (!is_label_value(alias)).then(|| wrong(path, alias, "piece of Freight", OF_LABELS))
 }
 
 fn wrong(path: &str, name: &str, kind: &str, help: &str) -> Problem {
     Problem::new(path, format!("`{name}` cannot be the name of a {kind}"), help)
 }
 
-fn is_label(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.len() <= 63 && !text.is_empty() && text.chars().all(is_inner) && has_fine_ends(text)
-}
-
-fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(|part| !part.is_empty() && is_long_label(part))
-}
-
-/// A part of a subdomain, which is bounded as a whole only.
-fn is_long_label(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.chars().all(is_inner) && has_fine_ends(text)
-}
-
-fn is_label_text(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    text.len() <= 63 && !text.is_empty() && text.chars().all(is_inner) && has_fine_ends(text)
-}
-
 fn is_key(text: &str) -> bool {
     match text.split_once('/') {
-        Some((prefix, name)) => is_subdomain(prefix) && is_label_text(name),
-        None => is_label_text(text),
+        Some((prefix, name)) => is_object_name(prefix) && is_label_value(name),
+        None => is_label_value(text),
     }
-}
-
-fn has_fine_ends(text: &str) -> bool {
-    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    is_end(text.chars().next()) && is_end(text.chars().last())
 }
