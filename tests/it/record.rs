@@ -66,7 +66,10 @@ async fn a_live_failure_is_told_and_recorded_with_read_rights_only() -> Outcome 
     {
         assert!(story.contains(expected), "`{expected}` is not in\n{story}");
     }
-    assert!(said.contains("warning: left out: incidents of Project `recorded`"), "{said}");
+    // What would be told, too, if the account could read it.
+    for left_out in ["incidents of Project `recorded`", "clusterfailurepolicies", "namespace `recorded`"] {
+        assert!(said.contains(&format!("warning: left out: {left_out}")), "`{left_out}` is not in\n{said}");
+    }
 
     let recorded = run(&["record", "--stage", STAGE], Some(kubeconfig))?;
     let (context, said) = shown(&recorded);

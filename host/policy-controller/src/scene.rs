@@ -227,6 +227,8 @@ pub fn stage_label_value(stage: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -234,5 +236,24 @@ mod tests {
         let name = format!("prod-{}", "x".repeat(75));
         assert_eq!(stage_label_value(&name), format!("prod-{}-ee64d610", "x".repeat(49)));
         assert_eq!(stage_label_value("prod"), "prod");
+    }
+
+    fn read(name: &str, phase: &str) -> Option<PromotionSnapshot> {
+        let stage = json!({"metadata": {"name": "prod", "namespace": "shop", "uid": "u1"},
+            "status": {"lastPromotion": {"name": "prod.02", "status": {"phase": "Failed"}}}});
+        let stage: kargo::Stage = serde_json::from_value(stage).expect("a Stage");
+        let stage = convert::stage(&stage).expect("a Stage");
+        let promotion = json!({"apiVersion": "kargo.akuity.io/v1alpha1", "kind": "Promotion",
+            "metadata": {"name": name, "namespace": "shop", "uid": "u2"},
+            "spec": {"stage": "prod", "freight": "f1"}, "status": {"phase": phase}});
+        understood(serde_json::from_value(promotion).expect("perhaps"), &stage, &convert::Reading::default())
+    }
+
+    #[test]
+    fn a_promotion_that_nobody_understands_counts_as_queued_until_it_is_recorded() {
+        assert!(read("prod.02", "Skipped").is_none());
+        let queued = read("prod.03", "Skipped").expect("it counts");
+        assert!(!queued.is_terminal() && queued.stage.as_str() == "prod");
+        assert!(read("prod.03", "Failed").is_some_and(|promotion| promotion.is_terminal()));
     }
 }
