@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
 use jiff::Timestamp;
 use kube::client::Body;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tower::BoxError;
 
 use crate::admission::Admission;
@@ -36,7 +37,8 @@ pub struct ApiServer(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) resources: Vec<Resource>,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    pub(crate) changed: Notify,
+    /// Told when an object of a kind changes, by the kind's number: most writes concern none of the many watches.
+    changed: Vec<Notify>,
     state: Mutex<State>,
 }
 
@@ -81,10 +83,11 @@ impl ApiServer {
             faults: None,
             n_arrived: 0,
         };
+        let resources: Vec<Resource> = built_in().into_iter().chain(resources).collect();
         Self(Arc::new(Shared {
-            resources: built_in().into_iter().chain(resources).collect(),
+            changed: resources.iter().map(|_| Notify::new()).collect(),
+            resources,
             clock: Box::new(clock),
-            changed: Notify::new(),
             state: Mutex::new(state),
         }))
     }
@@ -168,6 +171,11 @@ impl Shared {
         look(&self.lock().store)
     }
 
+    /// Waits for the next change of an object of that kind, from this call on.
+    pub(crate) fn changed(&self, kind: usize) -> Option<Notified<'_>> {
+        self.changed.get(kind).map(Notify::notified)
+    }
+
     pub(crate) fn note_watch_line(&self, line: &[u8]) {
         self.lock().trail.note(line);
     }
@@ -201,10 +209,10 @@ impl Shared {
         let hearing = Hearing { state: &mut state, resources: &self.resources, call, fate, now };
         let answer = hearing.answer(user);
         state.note(call, user, &answer, now);
-        let is_changed = state.store.version() != before;
-        drop(state);
-        if is_changed {
-            self.changed.notify_waiters();
+        for kind in state.store.kinds_since(before) {
+            if let Some(changed) = self.changed.get(kind) {
+                changed.notify_waiters();
+            }
         }
         answer
     }

@@ -55,17 +55,35 @@ pub(crate) struct Store {
     version: u64,
     /// Changes up to this one are forgotten.
     compacted: u64,
+    /// The version of each kind's last change.
+    last_of_kind: BTreeMap<usize, u64>,
 }
 
 impl Store {
     pub(crate) fn new() -> Self {
         // A resourceVersion of 0 means "any" in requests, and one of 1 is from before anything is remembered.
-        Self { objects: BTreeMap::new(), changes: VecDeque::new(), version: 2, compacted: 2 }
+        Self {
+            objects: BTreeMap::new(),
+            changes: VecDeque::new(),
+            version: 2,
+            compacted: 2,
+            last_of_kind: BTreeMap::new(),
+        }
     }
 
     /// The version of the last change.
     pub(crate) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The version of a kind's last change; 0 when there was none.
+    pub(crate) fn last_of_kind(&self, kind: usize) -> u64 {
+        self.last_of_kind.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Kinds of which something has changed after a version.
+    pub(crate) fn kinds_since(&self, version: u64) -> impl Iterator<Item = usize> {
+        self.last_of_kind.iter().filter(move |(_, last)| **last > version).map(|(kind, _)| *kind)
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Arc<Value>> {
@@ -91,6 +109,7 @@ impl Store {
     }
 
     fn note(&mut self, key: Key, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
+        self.last_of_kind.insert(key.kind, self.version);
         self.changes.push_back(Change { version: self.version, at: Instant::now(), key, before, after });
     }
 

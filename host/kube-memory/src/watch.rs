@@ -41,6 +41,8 @@ pub(crate) struct Watch {
     lines: VecDeque<String>,
     /// The last version that was looked at.
     seen: u64,
+    /// Whether nothing of the kind had changed after that when it was looked at.
+    is_current: bool,
     /// The last version that the client knows, so that no bookmark tells it again; `None` before the first look.
     told: Option<u64>,
     bookmarks: Bookmarks,
@@ -92,6 +94,7 @@ impl Watch {
             selector,
             lines: VecDeque::new(),
             seen: store.version(),
+            is_current: false,
             told: None,
             bookmarks: Bookmarks::No,
             ends_at,
@@ -162,8 +165,7 @@ impl Watch {
     async fn next(&mut self, shared: &Shared) -> Option<Result<Vec<u8>, Broken>> {
         loop {
             // Asked for before looking, so that no change between looking and waiting is missed.
-            let changed = shared.changed.notified();
-            let mut changed = std::pin::pin!(changed);
+            let mut changed = std::pin::pin!(shared.changed(self.kind)?);
             changed.as_mut().enable();
             let wake_at = shared.with_store(|store| self.look(store, Instant::now()));
             if let Some(line) = self.lines.pop_front() {
@@ -244,6 +246,12 @@ impl Watch {
 
     /// Returns when the first change that still lags may be told.
     fn take_changes(&mut self, store: &Store, now: Instant) -> Option<Instant> {
+        // What happens to other kinds wakes nobody here, and may be forgotten meanwhile.
+        if self.is_current && store.last_of_kind(self.kind) <= self.seen {
+            self.seen = store.version();
+            return None;
+        }
+        self.is_current = false;
         let changes = match store.since(self.seen) {
             Ok(changes) => changes,
             Err(Compacted(oldest)) => {
@@ -265,6 +273,7 @@ impl Watch {
                 self.lines.push_back(line);
             }
         }
+        self.is_current = true;
         None
     }
 }

@@ -34,8 +34,29 @@ use crate::stage_records;
 /// Stages that a status lists at most.
 const MAX_MATCHED: usize = 256;
 
-/// Looks at Kargo, at every policy and every module once.
-pub async fn refresh(host: &Host, namespace: &str) {
+/// What is in force and what statuses say rests on this alone: while it stays equal, so do they.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    n_changes_of_stores: u64,
+    n_changes_of_modules: u64,
+    access: access::Found,
+    space: BTreeMap<ProjectName, u64>,
+}
+
+impl Basis {
+    fn now(host: &Host) -> Self {
+        Self {
+            n_changes_of_stores: host.stores.n_changes(),
+            n_changes_of_modules: host.policies.modules.n_changes(),
+            access: host.accesses.found(),
+            space: host.fullness.warnings(),
+        }
+    }
+}
+
+/// Looks at Kargo and at every module once, and judges all policies unless nothing has changed since `last`. Returns
+/// what it rests on; `None` when a status could not be written.
+pub async fn refresh(host: &Host, namespace: &str, last: Option<Basis>) -> Option<Basis> {
     if let Err(error) = access::look_at_kargo(host).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "which Kargo this is was not found out");
     }
@@ -62,10 +83,23 @@ pub async fn refresh(host: &Host, namespace: &str) {
         modules::cluster_module(host, module, namespace).await;
     }
     modules::builtins(host, &policies, &platform).await;
-    let (platform, judged_platform) = platform::judge(host, &platform);
+    access::renew(host).await;
+    let basis = Basis::now(host);
+    let is_said = last.as_ref() == Some(&basis) || judge_all(host, &policies, &platform).await;
+    let stages = host.stores.stage_keys(None);
+    host.accesses.retain(&stages);
+    for key in stages {
+        host.queue.push(key);
+    }
+    is_said.then_some(basis)
+}
+
+/// Puts in force what is acceptable, and says so. Returns whether every status could be written.
+async fn judge_all(host: &Host, policies: &[Arc<FailurePolicy>], platform: &[ClusterFailurePolicy]) -> bool {
+    let (platform, judged_platform) = platform::judge(host, platform);
     let mut in_force: BTreeMap<ProjectName, Vec<FailurePolicy>> = BTreeMap::new();
     let mut judged = Vec::new();
-    for policy in &policies {
+    for policy in policies {
         let one = judge(host, policy, &platform);
         if let Some(policy) = &one.in_force {
             in_force.entry(one.project.clone()).or_default().push(policy.clone());
@@ -73,17 +107,14 @@ pub async fn refresh(host: &Host, namespace: &str) {
         judged.push((Arc::clone(policy), one));
     }
     host.policies.put(in_force.clone(), platform.clone());
+    let mut is_said = true;
     for (policy, one) in &judged {
-        say(host, policy, one, &in_force, &platform).await;
+        is_said &= say(host, policy, one, &in_force, &platform).await;
     }
     for one in &judged_platform {
-        platform::say(host, one, &platform).await;
+        is_said &= platform::say(host, one, &platform).await;
     }
-    let stages = host.stores.stage_keys(None);
-    host.accesses.retain(&stages);
-    for key in stages {
-        host.queue.push(key);
-    }
+    is_said
 }
 
 /// What was found about a FailurePolicy.
@@ -142,14 +173,14 @@ fn accepted_modules(host: &Host, body: &PolicyBody, project: &ProjectName) -> Ve
     body.chain.iter().filter_map(loaded).collect()
 }
 
-/// Writes the status of a FailurePolicy, if it differs.
+/// Writes the status of a FailurePolicy, if it differs. Returns false when that failed.
 async fn say(
     host: &Host,
     policy: &FailurePolicy,
     judged: &Judged,
     in_force: &BTreeMap<ProjectName, Vec<FailurePolicy>>,
     platform: &[ClusterFailurePolicy],
-) {
+) -> bool {
     let own = in_force.get(&judged.project).map(Vec::as_slice).unwrap_or_default();
     let ruled = ruled_stages(host, policy, judged, own, platform);
     let mode = judged.in_force.as_ref().map(|policy| policy.spec.body.mode).unwrap_or_default();
@@ -176,15 +207,16 @@ async fn say(
     }
     status.matched_stages = standings.into_iter().map(|one| one.stage).collect();
     if policy.status.as_ref() == Some(&status) {
-        return;
+        return true;
     }
     let mut object = policy.clone();
     object.status = Some(status);
     let api = Api::namespaced(host.requests.client().clone(), judged.project.as_str());
-    save(host, "failurepolicies", &api, &object).await;
+    let is_saved = save(host, "failurepolicies", &api, &object).await;
     for statement in &bad {
         tell(host, policy, statement).await;
     }
+    is_saved
 }
 
 /// Says a bad condition in an Event, once per generation and text: people watch Events sooner than conditions.
@@ -326,19 +358,20 @@ fn write_access(mode: Mode, standings: &[Standing]) -> Statement {
     }
 }
 
-/// Writes a status. A lost race is nothing: the winner's write wakes this again.
-async fn save<K>(host: &Host, resource: &'static str, api: &Api<K>, object: &K)
+/// Writes a status, and returns false when that failed. A lost race is nothing: the winner's write wakes this again.
+async fn save<K>(host: &Host, resource: &'static str, api: &Api<K>, object: &K) -> bool
 where
     K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
     host.metrics.request("update", resource);
     let name = object.name_any();
     match api.replace_status(&name, &PostParams::default(), object).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {}
+        Ok(_) => true,
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => true,
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(resource, name, error, "status not written");
+            false
         }
     }
 }

@@ -84,6 +84,14 @@ struct Answer {
     missing: Vec<String>,
 }
 
+impl Answer {
+    /// Whether a status may still be written from it.
+    fn is_good(&self) -> bool {
+        let good_for = if self.missing.is_empty() { GRANTED_FOR } else { LACKING_FOR };
+        self.at.elapsed() < good_for
+    }
+}
+
 /// What this process has found out. Lost in a restart without harm.
 #[derive(Default)]
 pub struct Accesses {
@@ -92,7 +100,28 @@ pub struct Accesses {
     kargo: Mutex<Option<(Instant, Result<adapter::Minor, String>)>>,
 }
 
+/// Everything that was found out, without the time at which it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    missing: BTreeMap<StageKey, Vec<String>>,
+    control_plane: Vec<ProjectName>,
+    kargo: Option<Result<adapter::Minor, String>>,
+}
+
 impl Accesses {
+    /// What was found out.
+    pub fn found(&self) -> Found {
+        let missing = with(&self.answers, |answers| {
+            answers.iter().map(|(key, answer)| (key.clone(), answer.missing.clone())).collect()
+        });
+        let control_plane = with(&self.control_plane, |known| {
+            let in_force = known.iter().filter(|(_, since)| since.elapsed() < CONTROL_PLANE_FOR);
+            in_force.map(|(project, _)| project.clone()).collect()
+        });
+        let kargo = with(&self.kargo, |known| known.as_ref().map(|(_, kargo)| kargo.clone()));
+        Found { missing, control_plane, kargo }
+    }
+
     /// Remembers that Kargo takes a Project's account for its own control plane.
     pub fn is_control_plane(&self, project: &ProjectName) {
         with(&self.control_plane, |known| known.insert(project.clone(), Instant::now()));
@@ -170,12 +199,23 @@ pub async fn lately(host: &Host, key: &StageKey) -> Result<Access, RequestError>
     }
     let known = with(&host.accesses.answers, |known| {
         let answer = known.get(key)?;
-        let good_for = if answer.missing.is_empty() { GRANTED_FOR } else { LACKING_FOR };
-        (answer.at.elapsed() < good_for).then(|| answer.missing.clone())
+        answer.is_good().then(|| answer.missing.clone())
     });
     match known {
         Some(missing) => Ok(access(missing)),
         None => ask(host, key).await,
+    }
+}
+
+/// Asks anew for Stages of which the answer is old.
+pub async fn renew(host: &Host) {
+    let old: Vec<StageKey> = with(&host.accesses.answers, |known| {
+        known.iter().filter(|(_, answer)| !answer.is_good()).map(|(key, _)| key.clone()).collect()
+    });
+    for key in old {
+        if let Err(error) = ask(host, &key).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, stage = %key, "rights not asked anew");
+        }
     }
 }
 

@@ -136,7 +136,7 @@ impl Feeds {
             let project = read_or_log(convert::project(&namespace.metadata, None))?;
             self.scope.covers(&project.name).then_some(project)
         };
-        let touched = self.stores.with(|known| match change {
+        let touched = self.stores.change(|known| match change {
             Change::All(list) => {
                 known.projects =
                     list.iter().filter_map(read).map(|project| (project.name.clone(), project)).collect();
@@ -162,7 +162,7 @@ impl Feeds {
             let project = read_or_log(convert::project(&metadata, Some(config)))?;
             self.scope.covers(&project.name).then_some((project.name, project.promotion_policies?))
         };
-        self.stores.with(|known| match change {
+        self.stores.change(|known| match change {
             Change::All(list) => known.promotion_policies = list.iter().filter_map(read).collect(),
             Change::Applied(config) => known.promotion_policies.extend(read(&config)),
             Change::Deleted(config) => {
@@ -177,7 +177,7 @@ impl Feeds {
             let key = StageKey { project: snapshot.project.clone(), stage: snapshot.name.clone() };
             self.scope.covers(&key.project).then(|| (key, Arc::new(snapshot)))
         };
-        let woken = self.stores.with(|known| match change {
+        let woken = self.stores.change(|known| match change {
             Change::All(list) => {
                 known.stages = list.iter().filter_map(read).collect();
                 known.stages.keys().cloned().collect()
@@ -204,7 +204,7 @@ impl Feeds {
             snapshot.shrink();
             self.scope.covers(&key.project).then_some((key, snapshot))
         };
-        let woken = self.stores.with(|known| match change {
+        let woken = self.stores.change(|known| match change {
             Change::All(list) => {
                 known.promotions = BTreeMap::new();
                 for (key, snapshot) in list.iter().filter_map(read) {
@@ -242,7 +242,7 @@ impl Feeds {
                 }
             }
         };
-        self.stores.with(|known| match change {
+        self.stores.change(|known| match change {
             Change::All(list) => {
                 known.freight = BTreeMap::new();
                 list.into_iter().for_each(|freight| add(known, freight));
@@ -262,7 +262,7 @@ impl Feeds {
             let key = key_of(&incident.metadata, incident.spec.failure.stage.as_str().into());
             self.scope.covers(&key.project).then_some(key)
         };
-        let woken = self.stores.with(|known| match change {
+        let woken = self.stores.change(|known| match change {
             Change::All(list) => {
                 known.incidents = BTreeMap::new();
                 for incident in list {
@@ -302,7 +302,7 @@ impl Feeds {
     }
 
     fn by_name<K: kube::Resource>(&self, change: Change<K>, place: impl Fn(&mut Known) -> &mut ByProject<K>) {
-        self.stores.with(|known| put_by_name(place(known), change, &self.scope));
+        self.stores.change(|known| put_by_name(place(known), change, &self.scope));
     }
 
     fn cluster_wide<K: kube::Resource>(
@@ -310,7 +310,7 @@ impl Feeds {
         change: Change<K>,
         place: impl Fn(&mut Known) -> &mut BTreeMap<String, Arc<K>>,
     ) {
-        self.stores.with(|known| {
+        self.stores.change(|known| {
             let place = place(known);
             match change {
                 Change::All(list) => {

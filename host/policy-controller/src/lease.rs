@@ -37,8 +37,8 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// The replica's name.
     pub identity: &'a str,
-    /// How long it is good without renewal. It is renewed three times in that time, so that two renewals may be lost,
-    /// and a holder that could not renew for two thirds of it stops before others may start.
+    /// How long it is good without renewal. It is renewed three times in that time; a renewal that failed is repeated
+    /// soon, and a holder that could not renew for two thirds of it stops before others may start.
     pub duration: Duration,
 }
 
@@ -88,6 +88,12 @@ impl Lease {
         self.duration / 3
     }
 
+    /// Pause before a renewal that failed is repeated: there is time for several before leadership is lost, so that one
+    /// lost request does not make a replica begin anew. client-go waits 2 s of 15 s, too.
+    fn pause(&self) -> Duration {
+        self.duration / 15
+    }
+
     /// Waits until this replica leads. Errors of the API server are logged and tried again; `waits` is told after each try
     /// whether somebody else leads, or nobody can be asked.
     pub async fn acquire(&self, waits: impl Fn(Waits)) -> Acquired {
@@ -112,17 +118,18 @@ impl Lease {
 
     /// Renews until leadership is lost that was acquired with a request of that time.
     pub async fn hold(&self, sent: Instant) {
-        let mut renewed = sent;
+        let (mut renewed, mut pause) = (sent, self.period());
         let mut kept = None;
         while renewed.elapsed() < self.period() * 2 {
-            tokio::time::sleep(self.period()).await;
+            tokio::time::sleep(pause).await;
             let sent = Instant::now();
             // A request may hang for minutes, and by then somebody else leads.
             match timeout_at(renewed + self.period() * 2, self.renew(&mut kept)).await {
-                Ok(Ok(true)) => renewed = sent,
+                Ok(Ok(true)) => (renewed, pause) = (sent, self.period()),
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "Lease not renewed");
+                    pause = self.pause();
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! Compiling happens in a child process and on a blocking thread; a decision never waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::guests::Guests;
@@ -77,7 +78,13 @@ pub struct ModuleState {
     pub loaded: Option<Loaded>,
     /// Why the newest one cannot be used, if so.
     pub unusable: Option<Unusable>,
+    /// What its source was when it was last loaded without a problem.
+    version: Option<SourceVersion>,
 }
+
+/// What changes when the bytes of a source change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceVersion(String);
 
 /// All modules of one process.
 pub struct Modules {
@@ -85,17 +92,38 @@ pub struct Modules {
     guests: Guests,
     known: Mutex<BTreeMap<ModuleKey, ModuleState>>,
     by_digest: Mutex<BTreeMap<Digest, Loaded>>,
+    n_changes: AtomicU64,
 }
 
 impl Modules {
     /// No modules yet, on that engine.
     pub fn new(engine: Arc<Engine>, guests: Guests) -> Self {
-        Self { engine, guests, known: Mutex::default(), by_digest: Mutex::default() }
+        Self {
+            engine,
+            guests,
+            known: Mutex::default(),
+            by_digest: Mutex::default(),
+            n_changes: AtomicU64::new(0),
+        }
     }
 
     /// The engine's identity, for records.
     pub fn engine_id(&self) -> String {
         self.engine.engine_id().to_owned()
+    }
+
+    /// How often something was loaded or refused: equal counts mean that nothing has changed between them.
+    pub fn n_changes(&self) -> u64 {
+        self.n_changes.load(Ordering::Relaxed)
+    }
+
+    /// What is known about a module, if that came of this version of its source and this pin.
+    pub fn current(&self, key: &ModuleKey, version: &SourceVersion, pinned: Option<&str>) -> Option<ModuleState> {
+        let fits = |state: &ModuleState| {
+            let digest = state.loaded.as_ref().map(|loaded| loaded.digest.as_str());
+            state.version.as_ref() == Some(version) && (pinned.is_none() || pinned == digest)
+        };
+        self.state(key).filter(fits)
     }
 
     /// What is known about a module.
@@ -144,16 +172,22 @@ impl Modules {
 
     /// Takes a module out of use.
     pub fn refuse(&self, key: &ModuleKey, unusable: Unusable) -> ModuleState {
-        let state = ModuleState { loaded: None, unusable: Some(unusable) };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), state.clone());
+        let state = ModuleState { loaded: None, unusable: Some(unusable), version: None };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = known.insert(key.clone(), state.clone());
+        if old.is_none_or(|old| old.loaded.is_some() || old.unusable != state.unusable) {
+            self.n_changes.fetch_add(1, Ordering::Relaxed);
+        }
         state
     }
 
-    /// Loads what a source gives now, and keeps what was good if that fails.
+    /// Loads what a source gives now, and keeps what was good if that fails. `version` is that of the source before it
+    /// was fetched, where it has one.
     pub async fn refresh(
         &self,
         key: &ModuleKey,
         fetched: Result<Vec<u8>, Unusable>,
+        version: Option<SourceVersion>,
         pinned: Option<&str>,
     ) -> ModuleState {
         let result = match fetched {
@@ -162,9 +196,14 @@ impl Modules {
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let state = known.entry(key.clone()).or_default();
+        let digest = |state: &ModuleState| state.loaded.as_ref().map(|loaded| loaded.digest.clone());
+        let before = (digest(state), state.unusable.clone());
         match result {
-            Ok(loaded) => *state = ModuleState { loaded: Some(loaded), unusable: None },
-            Err(unusable) => state.unusable = Some(unusable),
+            Ok(loaded) => *state = ModuleState { loaded: Some(loaded), unusable: None, version },
+            Err(unusable) => (state.unusable, state.version) = (Some(unusable), None),
+        }
+        if before != (digest(state), state.unusable.clone()) {
+            self.n_changes.fetch_add(1, Ordering::Relaxed);
         }
         state.clone()
     }
@@ -208,6 +247,23 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What a source's bytes are now, without reading a megabyte every half minute; `None` for a file, which has to be
+/// read, and for what is not there, of which [`fetch`] says so.
+pub async fn version(
+    client: &kube::Client,
+    namespace: &str,
+    source: &ClusterModuleSource,
+) -> Option<SourceVersion> {
+    if let Some(builtin) = &source.builtin {
+        return Some(SourceVersion(format!("builtin {}", builtin.name)));
+    }
+    let ConfigMapSource { name, key } = source.config_map.as_ref()?;
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = api.get_metadata_opt(name).await.ok()??;
+    let (uid, version) = (found.metadata.uid?, found.metadata.resource_version?);
+    Some(SourceVersion(format!("ConfigMap {namespace}/{name} {key} {uid} {version}")))
 }
 
 /// The bytes that a source gives now. `namespace` is where its ConfigMaps are.

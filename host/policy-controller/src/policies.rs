@@ -237,7 +237,7 @@ mod tests {
         let stores = Arc::new(Stores::default());
         let stage = json!({"project": "shop", "name": "prod", "uid": "u"});
         let key = StageKey { project: "shop".into(), stage: "prod".into() };
-        stores.with(|known| {
+        stores.change(|known| {
             known.projects.insert("shop".into(), policy_core::snapshot::ProjectSnapshot::default());
             known.stages.insert(key.clone(), Arc::new(serde_json::from_value(stage).expect("a Stage")));
         });

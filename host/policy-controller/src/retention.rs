@@ -41,6 +41,13 @@ impl Fullness {
         percent.get(project).copied().filter(|percent| *percent >= WARN_PERCENT)
     }
 
+    /// All that people should know.
+    pub fn warnings(&self) -> BTreeMap<ProjectName, u64> {
+        let percent = self.percent.lock().unwrap_or_else(PoisonError::into_inner);
+        let warned = percent.iter().filter(|(_, percent)| **percent >= WARN_PERCENT);
+        warned.map(|(project, percent)| (project.clone(), *percent)).collect()
+    }
+
     fn set(&self, records: &[KeptRecord]) -> u64 {
         let total = records.iter().fold(0_u64, |sum, record| sum.saturating_add(record.bytes));
         let of_cluster = retention::percent(total, MAX_CLUSTER_BYTES);

@@ -197,10 +197,10 @@ impl Replica {
         self.health.set_ready(false);
         feeds.start(&mut tasks);
         host.stores.complete().await;
-        acceptance::refresh(&host, &self.options.namespace).await;
+        let basis = acceptance::refresh(&host, &self.options.namespace, None).await;
         self.health.set_ready(true);
         tracing::info!(rules = self.options.catalogue.version(), "watching");
-        tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone()));
+        tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone(), basis));
         let sweeping = Arc::clone(&host);
         tasks.spawn(async move { retention::sweep_for_ever(&sweeping).await });
         handle(host).await;
@@ -234,14 +234,14 @@ impl Replica {
 }
 
 /// Looks at policies and modules whenever one changes, and now and then.
-async fn accept(host: Arc<Host>, namespace: String) {
+async fn accept(host: Arc<Host>, namespace: String, mut basis: Option<acceptance::Basis>) {
     loop {
         tokio::select! {
             biased;
             () = host.policies_changed.notified() => {}
             () = tokio::time::sleep(ACCEPT_EVERY) => {}
         }
-        acceptance::refresh(&host, &namespace).await;
+        basis = acceptance::refresh(&host, &namespace, basis.take()).await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! Ordered maps only, so that two runs over the same changes do the same things in the same order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use policy_api::crd::{
@@ -91,19 +92,36 @@ pub struct Known {
 /// The shared stores.
 pub struct Stores {
     known: Mutex<Known>,
+    n_changes: AtomicU64,
     listed: watch::Sender<BTreeSet<Kind>>,
 }
 
 impl Default for Stores {
     fn default() -> Self {
-        Self { known: Mutex::new(Known::default()), listed: watch::Sender::new(BTreeSet::new()) }
+        Self {
+            known: Mutex::new(Known::default()),
+            n_changes: AtomicU64::new(0),
+            listed: watch::Sender::new(BTreeSet::new()),
+        }
     }
 }
 
 impl Stores {
-    /// Reads or changes what is known. Must not wait.
-    pub fn with<T>(&self, f: impl FnOnce(&mut Known) -> T) -> T {
-        f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Reads what is known. Must not wait.
+    pub fn with<T>(&self, f: impl FnOnce(&Known) -> T) -> T {
+        f(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is known. Must not wait.
+    pub fn change<T>(&self, f: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.n_changes.fetch_add(1, Ordering::Relaxed);
+        f(&mut known)
+    }
+
+    /// How often something was changed: equal counts mean that nothing has changed between them.
+    pub fn n_changes(&self) -> u64 {
+        self.n_changes.load(Ordering::Relaxed)
     }
 
     /// The first list of a kind is complete.

@@ -61,7 +61,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// Loads a module in place, which waits for nothing.
     fn load(&self, key: &ModuleKey, bytes: Result<Vec<u8>, Unusable>) -> ModuleState {
-        self.modules.refresh(key, bytes, None).now_or_never().unwrap_or_default()
+        self.modules.refresh(key, bytes, None, None).now_or_never().unwrap_or_default()
     }
 
     /// The first problem of a policy.

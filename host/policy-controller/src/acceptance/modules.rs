@@ -34,8 +34,7 @@ pub(super) async fn project_module(host: &Host, module: &PolicyModule, platform:
     let key = project_key(module);
     let state = if is_let_in(host, &project, platform) {
         let source = ClusterModuleSource::from(module.spec.source.clone());
-        let fetched = modules::fetch(host.requests.client(), project.as_str(), &source).await;
-        host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await
+        up_to_date(host, &key, project.as_str(), &source, module.spec.digest.as_deref()).await
     } else {
         let message = format!("the platform does not let Project `{project}` bring modules");
         let reason = reasons::PROJECT_MODULES_FORBIDDEN;
@@ -55,8 +54,8 @@ pub(super) async fn project_module(host: &Host, module: &PolicyModule, platform:
 
 pub(super) async fn cluster_module(host: &Host, module: &ClusterPolicyModule, namespace: &str) {
     let key = ModuleKey::Cluster(module.name_any());
-    let fetched = modules::fetch(host.requests.client(), namespace, &module.spec.source).await;
-    let state = host.policies.modules.refresh(&key, fetched, module.spec.digest.as_deref()).await;
+    let pinned = module.spec.digest.as_deref();
+    let state = up_to_date(host, &key, namespace, &module.spec.source, pinned).await;
     let status = module_status(host, module.status.as_ref(), module.metadata.generation, &state);
     if module.status.as_ref() != Some(&status) {
         let mut object = module.clone();
@@ -66,6 +65,23 @@ pub(super) async fn cluster_module(host: &Host, module: &ClusterPolicyModule, na
             tell(host, module, &not_ready(unusable)).await;
         }
     }
+}
+
+/// What a module comes to now: its bytes are only fetched when they are others than before.
+async fn up_to_date(
+    host: &Host,
+    key: &ModuleKey,
+    namespace: &str,
+    source: &ClusterModuleSource,
+    pinned: Option<&str>,
+) -> ModuleState {
+    let (client, known) = (host.requests.client(), &host.policies.modules);
+    let version = modules::version(client, namespace, source).await;
+    if let Some(state) = version.as_ref().and_then(|version| known.current(key, version, pinned)) {
+        return state;
+    }
+    let fetched = modules::fetch(client, namespace, source).await;
+    known.refresh(key, fetched, version, pinned).await
 }
 
 /// Loads the built-in policies that some chain names, be it in the newest spec or in the one that is in force.
@@ -90,7 +106,7 @@ pub(super) async fn builtins(
     for name in names {
         let key = ModuleKey::Builtin(name.clone());
         if host.policies.modules.state(&key).is_none_or(|state| state.loaded.is_none()) {
-            host.policies.modules.refresh(&key, modules::builtin_bytes(&name), None).await;
+            host.policies.modules.refresh(&key, modules::builtin_bytes(&name), None, None).await;
         }
     }
 }

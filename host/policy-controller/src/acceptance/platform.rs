@@ -58,8 +58,8 @@ fn judge_one(host: &Host, policy: &ClusterFailurePolicy) -> Judged {
     Judged { policy: policy.clone(), problems, accepted }
 }
 
-/// Writes the status, if it differs.
-pub(super) async fn say(host: &Host, judged: &Judged, in_force: &[ClusterFailurePolicy]) {
+/// Writes the status, if it differs. Returns false when that failed.
+pub(super) async fn say(host: &Host, judged: &Judged, in_force: &[ClusterFailurePolicy]) -> bool {
     let policy = &judged.policy;
     let mut status = policy.status.clone().unwrap_or_default();
     let generation = policy.metadata.generation;
@@ -77,14 +77,15 @@ pub(super) async fn say(host: &Host, judged: &Judged, in_force: &[ClusterFailure
         condition::set(&mut status.conditions, statement, generation, host.clock.now());
     }
     if policy.status.as_ref() == Some(&status) {
-        return;
+        return true;
     }
     let mut object = policy.clone();
     object.status = Some(status);
-    save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
+    let is_saved = save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
     for statement in &bad {
         tell(host, policy, statement).await;
     }
+    is_saved
 }
 
 /// How many Projects a policy is about, and the names of those whose default claims one of them with the same priority.

@@ -20,7 +20,13 @@ use crate::exit::{CannotRun, Ended, Exit};
 use crate::modules::engine;
 use crate::rules;
 
+use super::crds;
+
 pub(crate) fn run(args: &ControllerArgs) -> Ended {
+    // One that no namespace has would only mean that Argo CD is never asked.
+    if let Some(name) = &args.argocd_namespace {
+        crds::check_name("namespace of Argo CD", name)?;
+    }
     // Before anything is started: with half of its rules a controller would take other decisions.
     let catalogue = Arc::new(rules::catalogue(&args.rules.rules)?.into_owned());
     log_to_stderr();

@@ -24,6 +24,9 @@ pub(crate) fn install(args: &InstallArgs, printer: &mut Printer) -> Ended {
     if let Some(name) = &args.rules_config_map {
         check_name("ConfigMap", name)?;
     }
+    if let Some(name) = &args.argocd_namespace {
+        check_name("namespace of Argo CD", name)?;
+    }
     let install = Install {
         namespace: args.namespace.clone(),
         image,
@@ -62,7 +65,7 @@ fn check_image(image: &str) -> Result<(), CannotRun> {
 }
 
 /// Kubernetes' rule for names of objects (RFC 1123): a wrong one would be refused by the API server much later.
-fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), CannotRun> {
     if is_object_name(name) {
         return Ok(());
     }

@@ -118,7 +118,7 @@ fn fill(stores: &Stores, project: &Project, scenes: &[Scene]) -> Outcome<()> {
     let snapshot = convert::project(&metadata, None)?;
     let freight = project.freight.iter().map(|bytes| convert::freight(&kargo::from_slice(bytes)?));
     let freight = freight.collect::<Result<Vec<_>, convert::ConvertError>>()?;
-    stores.with(|known| {
+    stores.change(|known| {
         known.projects.insert(name.clone(), snapshot);
         known.freight.insert(name.clone(), freight.into());
         for scene in scenes {

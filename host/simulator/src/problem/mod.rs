@@ -128,6 +128,10 @@ fn no_duration(path: &str, text: &str) -> Problem {
 
 /// A word that is none of a list.
 fn no_word(path: &str, what: &str, word: &str, known: &[&str]) -> Option<Problem> {
-    let help = format!("there are: {}", known.join(", "));
+    let help = if known.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("there are: {}", known.join(", "))
+    };
     (!known.contains(&word)).then(|| Problem::new(path, format!("`{word}` is no {what}"), help))
 }
