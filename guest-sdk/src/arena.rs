@@ -11,34 +11,59 @@
 #![allow(unsafe_code, reason = "a global allocator cannot be written without; this file holds nothing else")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::cell::{Cell, UnsafeCell};
 
-/// Holds a context of 200 KB with all its copies about twice. It is zero-initialised, so it adds nothing to the
-/// module's size, and the host only ever touches the pages that a decision used.
+/// Holds a context of 200 KB with all its copies. It is zero-initialised, so it adds nothing to the module's size; the
+/// host looks at each of its pages after a call to see which are to be reset, so it is not larger than that.
 const ARENA_BYTES: usize = 1 << 20;
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: Arena<ARENA_BYTES> = Arena::new();
 
+/// What the host calls for each text and each list that it hands over, empty ones included: most calls of a decision
+/// are of this one, so it goes straight to the arena. It stands in for the `cabi_realloc` of the standard library and
+/// of `wit-bindgen`, which give way to it.
+///
+/// # Safety
+/// As for `realloc`: `old` is null, or a block of `old_bytes` with this alignment that came from here.
+#[cfg(target_arch = "wasm32")]
+#[unsafe(export_name = "cabi_realloc")]
+unsafe extern "C" fn cabi_realloc(old: *mut u8, old_bytes: usize, align: usize, bytes: usize) -> *mut u8 {
+    if bytes == 0 {
+        return std::ptr::without_provenance_mut(align);
+    }
+    // SAFETY: the canonical ABI gives a power of two as the alignment, and sizes that fit into the memory.
+    let layout = |bytes| unsafe { Layout::from_size_align_unchecked(bytes, align) };
+    // SAFETY: `bytes` is not zero, and the caller's promise about `old` is passed on.
+    let block = unsafe {
+        match old_bytes {
+            0 => ALLOCATOR.alloc(layout(bytes)),
+            _ => ALLOCATOR.realloc(old, layout(old_bytes), bytes),
+        }
+    };
+    if block.is_null() {
+        std::alloc::handle_alloc_error(layout(bytes));
+    }
+    block
+}
+
 /// A block of memory and how much of it is handed out.
 #[repr(C, align(16))]
 struct Arena<const BYTES: usize> {
     memory: UnsafeCell<[u8; BYTES]>,
-    /// Bytes from the start that are in use. An atomic costs nothing on WebAssembly without threads and keeps this
-    /// type sound everywhere else.
-    used: AtomicUsize,
+    /// Bytes from the start that are in use. No atomic: the compiler keeps every access to one, and this is accessed
+    /// for each block.
+    used: Cell<usize>,
 }
 
-// SAFETY: `memory` is only reached through ranges that `used` has handed out to exactly one owner: a range is claimed
-// by a compare-and-exchange that moves `used` past its end, and becomes free again only by one that moves `used` from
-// its end back to its start, which its owner asks for by `dealloc`.
+// SAFETY: this is for the static above, which exists only where there are no threads.
+#[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
 unsafe impl<const BYTES: usize> Sync for Arena<BYTES> {}
 
 impl<const BYTES: usize> Arena<BYTES> {
     const fn new() -> Self {
-        Self { memory: UnsafeCell::new([0; BYTES]), used: AtomicUsize::new(0) }
+        Self { memory: UnsafeCell::new([0; BYTES]), used: Cell::new(0) }
     }
 
     fn start(&self) -> usize {
@@ -47,32 +72,37 @@ impl<const BYTES: usize> Arena<BYTES> {
 
     /// The offset of `pointer` in the arena, if it lies in it.
     fn offset(&self, pointer: *mut u8) -> Option<usize> {
-        pointer.addr().checked_sub(self.start()).filter(|offset| *offset < BYTES)
+        Some(pointer.addr().wrapping_sub(self.start())).filter(|offset| *offset < BYTES)
     }
 
     /// Moves the end of what is in use from `old` to `new`; fails when the arena is too small or `old` is not the end.
     fn move_end(&self, old: usize, new: usize) -> bool {
-        new <= BYTES && self.used.compare_exchange(old, new, Relaxed, Relaxed).is_ok()
+        let moves = new <= BYTES && self.used.get() == old;
+        if moves {
+            self.used.set(new);
+        }
+        moves
     }
 
     /// The offset of a fresh block for `layout`.
+    #[inline]
     fn claim(&self, layout: Layout) -> Option<usize> {
-        loop {
-            let used = self.used.load(Relaxed);
-            let address = self.start().checked_add(used)?.checked_next_multiple_of(layout.align())?;
-            let offset = address - self.start();
-            let end = offset.checked_add(layout.size()).filter(|end| *end <= BYTES)?;
-            if self.move_end(used, end) {
-                return Some(offset);
-            }
-        }
+        let used = self.used.get();
+        let padding = (self.start() + used).wrapping_neg() & (layout.align() - 1);
+        // `used` is at most `BYTES` and the padding is less than an alignment, so that this sum fits.
+        let offset = used + padding;
+        let end = offset.checked_add(layout.size())?;
+        self.move_end(used, end).then_some(offset)
     }
 }
 
 // SAFETY: `alloc` returns either a block of the system allocator or a range of `memory` that is aligned, as large as
-// asked for, and nobody else's (see `Sync` above). `dealloc` and `realloc` send each pointer back to where it came
-// from, which its address tells. `realloc` keeps a block in place only when it is the last one, and otherwise copies.
+// asked for, and nobody else's: `claim` moves `used` past its end, and it becomes free again only when `dealloc` moves
+// `used` from its end back to its start, which its owner asks for. `dealloc` and `realloc` send each pointer back to
+// where it came from, which its address tells. `realloc` keeps a block in place only when it is the last one, and
+// otherwise copies.
 unsafe impl<const BYTES: usize> GlobalAlloc for Arena<BYTES> {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.claim(layout) {
             // SAFETY: `claim` returns offsets inside of `memory`.
@@ -82,6 +112,7 @@ unsafe impl<const BYTES: usize> GlobalAlloc for Arena<BYTES> {
         }
     }
 
+    #[inline]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         match self.offset(pointer) {
             // The last block is given back, any other one stays until the instance ends.

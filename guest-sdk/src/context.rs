@@ -2,7 +2,7 @@
 //!
 //! In: a [`Context`]. Out: facts that stand in it, found. Nothing here decides or guesses: unknown stays `None`.
 
-use crate::{ActionKind, Class, Context, Retryability, RollbackTarget, Step, Trigger};
+use crate::{ActionKind, Class, Context, Freight, Retryability, RollbackTarget, Step, Trigger};
 
 impl Context {
     /// The longest pause that any step asks for before the next attempt, in seconds.
@@ -77,15 +77,17 @@ impl Context {
     /// ```
     pub fn superseded_by(&self) -> Option<&str> {
         let failing = self.freight.failing.as_ref()?;
-        let is_newer =
-            |discovered: Option<u32>| discovered > failing.discovered_unix_seconds && discovered.is_some();
+        let discovered = failing.discovered_unix_seconds?;
+        // Times first: they are numbers, and names are long.
+        let is_newer = |current: &&Freight| {
+            current.discovered_unix_seconds.is_some_and(|time| time > discovered)
+                && current.origin == failing.origin
+                && current.name != failing.name
+        };
         self.freight
             .current
             .iter()
-            .find(|current| current.origin == failing.origin && current.name != failing.name)
-            .filter(|current| {
-                failing.discovered_unix_seconds.is_some() && is_newer(current.discovered_unix_seconds)
-            })
+            .find(is_newer)
             .map(|current| current.alias.as_deref().unwrap_or(&current.name))
     }
 

@@ -245,7 +245,7 @@ impl Decision {
         while self.actions.iter().any(|action| action.id.strip_prefix('a') == Some(&number.to_string())) {
             number += 1;
         }
-        format!("a{number}")
+        "a".to_owned() + &number.to_string()
     }
 }
 

@@ -17,5 +17,10 @@ pub fn duration(seconds: u32) -> String {
     }
     let parts =
         [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    parts.iter().filter(|(amount, _)| *amount > 0).map(|(amount, unit)| format!("{amount}{unit}")).collect()
+    let mut text = String::new();
+    for (amount, unit) in parts.iter().filter(|(amount, _)| *amount > 0) {
+        text += &amount.to_string();
+        text += unit;
+    }
+    text
 }
