@@ -3,6 +3,7 @@
 //! In: component bytes, contexts, settings. Out: answers or faults, with what they cost. Every call runs in a fresh
 //! instance that is dropped with everything in it; equal inputs give equal answers and use equal fuel.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -208,10 +209,10 @@ impl Policy {
     /// Blocks until the guest ends: by itself, by fuel, or by the backstop.
     pub fn decide(&self, context: &Context, proposed: Option<&Decision>) -> Call<Answer> {
         // A modifier hands on what was proposed to it; those kinds of action are not of its making (wit/README.md).
-        let mut declared = self.manifest.actions.clone();
-        declared.extend(
-            proposed.into_iter().flat_map(|one| one.actions.iter().map(|action| action.operation.kind())),
-        );
+        let mut declared = Cow::Borrowed(self.manifest.actions.as_slice());
+        if let Some(proposed) = proposed {
+            declared.to_mut().extend(proposed.actions.iter().map(|action| action.operation.kind()));
+        }
         let request = wit::Request { context, proposed, declared: &declared };
         self.binding.decide(&self.inner.runtime, request)
     }

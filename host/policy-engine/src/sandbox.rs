@@ -272,8 +272,13 @@ impl Log {
 
 /// Text from a guest as people may see it: without control characters, at most `max_bytes`, cut at a character.
 pub(crate) fn clean(text: &str, max_bytes: usize) -> String {
+    let text = text.trim_end();
+    // Almost every text is this plain, and is taken as a whole.
+    if text.len() <= max_bytes && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut clean = String::with_capacity(text.len().min(max_bytes));
-    for character in text.trim_end().chars() {
+    for character in text.chars() {
         let shown = match character {
             '\n' | '\t' | '\r' => ' ',
             other if other.is_control() || is_invisible(other) => '\u{FFFD}',

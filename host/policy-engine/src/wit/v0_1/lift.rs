@@ -3,8 +3,6 @@
 //! In: what a guest answered: untrusted. Out: core values with clean and capped texts, or what is [`Broken`].
 //! Cases that this host does not know become the most careful one that it does.
 
-use std::collections::BTreeSet;
-
 use policy_core::decision as ours;
 use policy_core::decision::{ActionKind, Answer, Decision, Operation};
 use policy_core::failure;
@@ -183,8 +181,7 @@ fn decision(decision: wit::DecisionResult, declared: &[ActionKind]) -> Lifted<De
     let wit::DecisionResult { actions, explanation, state, class } = decision;
     let actions: Vec<ours::Action> =
         bounded(actions, ACTIONS, "actions")?.into_iter().map(action).collect::<Lifted<_>>()?;
-    let mut ids = BTreeSet::new();
-    for action in &actions {
+    for (index, action) in actions.iter().enumerate() {
         let kind = action.operation.kind();
         if !declared.contains(&kind) {
             let kind = kind.text();
@@ -192,7 +189,7 @@ fn decision(decision: wit::DecisionResult, declared: &[ActionKind]) -> Lifted<De
                 "the guest answered `{kind}`, which its manifest does not declare"
             )));
         }
-        if action.id.is_empty() || !ids.insert(action.id.as_str()) {
+        if action.id.is_empty() || actions.iter().take(index).any(|earlier| earlier.id == action.id) {
             return Err(Broken::contract(format!("action id `{}` is empty or not unique", action.id)));
         }
         if action.reason.is_empty() {
