@@ -118,7 +118,12 @@ impl Modules {
     }
 
     /// What is known about a module, if that came of this version of its source and this pin.
-    pub fn current(&self, key: &ModuleKey, version: &SourceVersion, pinned: Option<&str>) -> Option<ModuleState> {
+    pub fn current(
+        &self,
+        key: &ModuleKey,
+        version: &SourceVersion,
+        pinned: Option<&str>,
+    ) -> Option<ModuleState> {
         let fits = |state: &ModuleState| {
             let digest = state.loaded.as_ref().map(|loaded| loaded.digest.as_str());
             state.version.as_ref() == Some(version) && (pinned.is_none() || pinned == digest)

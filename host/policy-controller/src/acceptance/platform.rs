@@ -81,7 +81,8 @@ pub(super) async fn say(host: &Host, judged: &Judged, in_force: &[ClusterFailure
     }
     let mut object = policy.clone();
     object.status = Some(status);
-    let is_saved = save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
+    let is_saved =
+        save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
     for statement in &bad {
         tell(host, policy, statement).await;
     }

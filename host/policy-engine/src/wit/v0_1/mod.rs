@@ -30,8 +30,8 @@ use bumpalo::Bump;
 use policy_core::decision::Answer;
 use policy_core::manifest::Manifest;
 use policy_core::settings::{Problem, Settings};
-use wasmtime::component::{ComponentExportIndex, InstancePre, TypedFunc};
 use wasmtime::Error;
+use wasmtime::component::{ComponentExportIndex, InstancePre, TypedFunc};
 
 use self::bindings::exports::refloat::failure_policy::policy as wit;
 use self::lower::Lowering;
@@ -68,7 +68,8 @@ impl Policy {
             let function = component.get_export_index(Some(&interface), name);
             function.ok_or_else(|| Error::msg(format!("no function `{name}` in the export `{export}`")))
         };
-        let (describe, validate, decide) = (function("describe")?, function("validate")?, function("decide")?);
+        let (describe, validate, decide) =
+            (function("describe")?, function("validate")?, function("decide")?);
         Ok(Self { pre, describe, validate, decide })
     }
 }
