@@ -78,9 +78,9 @@ impl Binding for Policy {
     fn describe(&self, runtime: &Runtime) -> Call<Manifest> {
         let call = runtime.run(0, Ambient::default(), |store| {
             let guest = self.pre.instantiate(&mut *store)?;
-            let describe: Describe = guest.get_typed_func(&mut *store, &self.describe)?;
-            let _: Validate<'_> = guest.get_typed_func(&mut *store, &self.validate)?;
-            let _: Decide<'_> = guest.get_typed_func(&mut *store, &self.decide)?;
+            let describe: Describe = guest.get_typed_func(&mut *store, self.describe)?;
+            let _: Validate<'_> = guest.get_typed_func(&mut *store, self.validate)?;
+            let _: Decide<'_> = guest.get_typed_func(&mut *store, self.decide)?;
             answer_of(describe.call(store, ()))
         });
         call.checked(lift::manifest)
@@ -92,7 +92,7 @@ impl Binding for Policy {
         let settings = lowering.settings(settings);
         let call = runtime.run(lowering.bytes(), Ambient::default(), |store| {
             let guest = self.pre.instantiate(&mut *store)?;
-            let validate: Validate<'_> = guest.get_typed_func(&mut *store, &self.validate)?;
+            let validate: Validate<'_> = guest.get_typed_func(&mut *store, self.validate)?;
             answer_of(validate.call(store, (&settings,)))
         });
         call.checked(lift::problems)
@@ -107,7 +107,7 @@ impl Binding for Policy {
         let ambient = Ambient { now_unix_seconds, seed: request.context.seed };
         let call = runtime.run(lowering.bytes(), ambient, |store| {
             let guest = self.pre.instantiate(&mut *store)?;
-            let decide: Decide<'_> = guest.get_typed_func(&mut *store, &self.decide)?;
+            let decide: Decide<'_> = guest.get_typed_func(&mut *store, self.decide)?;
             answer_of(decide.call(store, (&context, proposed.as_ref())))
         });
         call.checked(|answer| lift::answer(answer, request.declared))
