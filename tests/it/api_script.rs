@@ -40,6 +40,7 @@ struct Step {
     send: String,
     #[serde(default = "json_type", rename = "type")]
     content_type: String,
+    accept: Option<String>,
     body: Option<Value>,
     text: Option<String>,
     code: u16,
@@ -94,6 +95,9 @@ impl Side {
             .method(Method::from_bytes(method.as_bytes())?)
             .uri(self.filled(path))
             .header("content-type", &step.content_type);
+        if let Some(accept) = &step.accept {
+            request = request.header("accept", accept);
+        }
         if let Some(user) = &step.impersonate {
             request = request.header("impersonate-user", user);
         }

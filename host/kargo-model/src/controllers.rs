@@ -354,8 +354,10 @@ impl<'a> Pass<'a> {
     }
 
     fn write(&mut self) {
-        self.effects.extend(verification::status_patch(&self.stored, &self.stage));
-        self.stored = self.stage.clone();
+        if let Some(patch) = verification::status_patch(&self.stored, &self.stage) {
+            self.effects.push(patch);
+            self.stored = self.stage.clone();
+        }
     }
 
     /// The reconcile ends here and is tried again (`regular_stages.go:2303-2325`).

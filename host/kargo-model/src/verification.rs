@@ -238,9 +238,9 @@ pub(crate) fn mark_verified(world: &World, stage: &Value) -> Vec<Effect> {
         .collect()
 }
 
-pub(crate) fn status_patch(old: &Value, new: &Value) -> Option<Effect> {
+pub(crate) fn status_patch<'a>(old: &'a Value, new: &'a Value) -> Option<Effect> {
     let empty = json!({});
-    let status = |value: &Value| value.get("status").unwrap_or(&empty).clone();
-    let patch = merge::diff(&status(old), &status(new))?;
+    let status = |value: &'a Value| value.get("status");
+    let patch = merge::diff(status(old).unwrap_or(&empty), status(new).unwrap_or(&empty))?;
     Some(Effect::PatchStatus { key: ObjectKey::of(new)?, patch })
 }

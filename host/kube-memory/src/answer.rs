@@ -14,6 +14,7 @@ use crate::authorize::{AUTHENTICATED, Attributes, Rights, User, service_account}
 use crate::call::{Call, Verb};
 use crate::fault::Fate;
 use crate::list;
+use crate::metadata;
 use crate::refusal::Refusal;
 use crate::resource::{Kind, Resource};
 use crate::server::State;
@@ -173,14 +174,17 @@ impl Hearing<'_> {
             Verb::Delete => self.desk().delete(write)?,
             Verb::DeleteCollection => self.desk().delete_many(write)?,
         };
-        Ok(Answer::of(code, object))
+        Ok(Answer::of(code, if call.wants_metadata { metadata::partial(object) } else { object }))
     }
 
     fn get(&self, kind: Kind<'_>) -> Result<Value, Refusal> {
         let Call { namespace, name, .. } = self.call;
         let namespace = if kind.resource.is_namespaced() { namespace.as_str() } else { "" };
         let object = self.state.store.get(&Key::new(kind.number, namespace, name));
-        object.map(|object| Value::clone(object)).ok_or_else(|| Refusal::not_found(kind.resource, name))
+        let object = object.ok_or_else(|| Refusal::not_found(kind.resource, name))?;
+        // What is not asked for is not copied: a ConfigMap may hold a megabyte.
+        let wants_metadata = self.call.wants_metadata;
+        Ok(if wants_metadata { metadata::only(object) } else { Value::clone(object) })
     }
 
     fn desk(&mut self) -> Desk<'_> {

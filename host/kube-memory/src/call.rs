@@ -67,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) content_type: String,
     pub(crate) user_agent: String,
     pub(crate) impersonate: Option<Impersonated>,
+    /// Whether only the metadata of objects is asked for.
+    pub(crate) wants_metadata: bool,
     query: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
@@ -100,6 +102,7 @@ impl Call {
             content_type: header("content-type"),
             user_agent: header("user-agent"),
             impersonate: impersonated(parts),
+            wants_metadata: header("accept").contains("as=PartialObjectMetadata"),
             query,
             body,
         };

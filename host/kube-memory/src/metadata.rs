@@ -71,6 +71,24 @@ pub(crate) fn edit_field(object: &mut Value, key: &str, change: impl FnOnce(&mut
     edit(object, |fields| edit(fields.entry(key).or_insert_with(|| json!({})), change));
 }
 
+/// An object without everything but its metadata.
+pub(crate) fn only(object: &Value) -> Value {
+    json!({"metadata": object.get("metadata")})
+}
+
+/// What is answered when only metadata is asked for, of an object or a list
+/// (`apiserver/pkg/endpoints/handlers/response.go`).
+pub(crate) fn partial(answer: Value) -> Value {
+    const VERSION: &str = "meta.k8s.io/v1";
+    let of = |object: &Value| json!({"apiVersion": VERSION, "kind": "PartialObjectMetadata", "metadata": object.get("metadata")});
+    let Some(items) = answer.get("items").and_then(Value::as_array) else { return of(&answer) };
+    let items: Vec<Value> = items.iter().map(of).collect();
+    let mut metadata = answer.get("metadata").cloned().unwrap_or_default();
+    // Other than the list of a custom kind, this one leaves an empty token out.
+    edit(&mut metadata, |fields| fields.retain(|_, value| value != ""));
+    json!({"apiVersion": VERSION, "kind": "PartialObjectMetadataList", "metadata": metadata, "items": items})
+}
+
 /// Sets a field of `metadata`, or removes it.
 pub(crate) fn set(object: &mut Value, name: &str, value: Option<Value>) {
     edit_field(object, "metadata", |metadata| {

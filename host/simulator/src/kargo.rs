@@ -18,6 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube_memory::{Resource, User};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -150,6 +151,7 @@ pub async fn control(
         kargo: Controllers::default(),
         ids: SeededIds::new(seed),
         ready: Vec::new(),
+        is_changed: true,
         clock,
     };
     playing.world.templates = Templates::Assumed;
@@ -157,18 +159,22 @@ pub async fn control(
     loop {
         tokio::select! {
             biased;
-            () = director.changed.notified() => {}
+            () = director.changed.notified() => playing.is_changed = true,
             event = events.next() => {
                 let Some((kind, event)) = event else { return Ok(()) };
                 playing.see(kind, event)?;
             }
-            () = tokio::time::sleep(rest.unwrap_or_default()), if rest.is_some() => {}
+            () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {
+                playing.is_changed = true;
+            }
         }
         while let Some(Some((kind, event))) = events.next().now_or_never() {
             playing.see(kind, event)?;
         }
-        if WATCHED.iter().all(|kind| playing.ready.contains(kind)) {
-            rest = playing.settle(director).await;
+        // Most events only repeat the answers to writes of its own.
+        if std::mem::take(&mut playing.is_changed) && playing.is_ready() {
+            let pause = playing.settle(director).await;
+            rest = pause.map(|pause| Instant::now() + pause);
         }
     }
 }
@@ -180,6 +186,8 @@ struct Playing<C> {
     ids: SeededIds,
     /// Kinds whose first list is complete.
     ready: Vec<Kind>,
+    /// Whether something has changed since everything was looked at.
+    is_changed: bool,
     clock: C,
 }
 
@@ -191,7 +199,12 @@ impl<C: Fn() -> Timestamp> Playing<C> {
     ) -> Result<(), ControlError> {
         match event {
             Ok(watcher::Event::Init) => {}
-            Ok(watcher::Event::InitDone) => self.ready.push(kind),
+            Ok(watcher::Event::InitDone) => {
+                if !self.ready.contains(&kind) {
+                    self.ready.push(kind);
+                    self.is_changed = true;
+                }
+            }
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
                 self.store(typed(kind, &object)?);
             }
@@ -199,6 +212,7 @@ impl<C: Fn() -> Timestamp> Playing<C> {
                 let gone = typed(kind, &object)?;
                 if let Some(key) = ObjectKey::of(&gone) {
                     self.world.remove(&key);
+                    self.is_changed = true;
                 }
             }
             // The watch starts again by itself.
@@ -213,9 +227,14 @@ impl<C: Fn() -> Timestamp> Playing<C> {
             object::text(value, &["metadata", "resourceVersion"]).parse().unwrap_or_default()
         };
         let known = ObjectKey::of(&value).and_then(|key| self.world.find(&key).map(version));
-        if known.is_none_or(|known| known <= version(&value)) {
+        if known.is_none_or(|known| known < version(&value)) {
             self.world.put(value);
+            self.is_changed = true;
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        WATCHED.iter().all(|kind| self.ready.contains(kind))
     }
 
     /// Writes what the model says until it says nothing more. The answer is how long it rests then, at most.
