@@ -375,11 +375,14 @@ fn is_in(words: &str, word: &str) -> bool {
     words.split(' ').any(|one| one == word)
 }
 
-/// Whether the first word goes on with a sentence.
+/// Whether the first word goes on with a sentence. What is joined to it by anything but a blank or the marks that
+/// end a word of a sentence makes both of them one word, which may be a secret: `or%2F9x`, `may-be`.
 fn begins_with_prose(text: &str) -> bool {
     let word = text.split(|c: char| !c.is_ascii_alphabetic() && c != '\'').next().unwrap_or_default();
-    is_in(rules::PROSE, word)
-        && text.get(word.len()..).is_some_and(|after| !after.starts_with(['-', '_', '=']))
+    let after = text.get(word.len()..).unwrap_or_default();
+    let after = after.strip_prefix('.').unwrap_or(after);
+    let ends = after.chars().next().is_none_or(|c| c.is_whitespace() || ",;:!?\"'\\)]}>".contains(c));
+    is_in(rules::PROSE, word) && ends
 }
 
 /// Where the text first has such a character, or its end.

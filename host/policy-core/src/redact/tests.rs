@@ -186,6 +186,20 @@ fn no_secret_survives_in_any_message() {
     assert_eq!(n, families.len() * 40 * 6);
 }
 
+/// One in many thousand random secrets begins with a word that begins a sentence, too.
+#[test]
+fn a_secret_that_begins_like_a_sentence_is_one() {
+    for secret in ["or%2F0v0%Dc", "is+x/9Kq==", "may.b3Xy", "not/9Kq", "to-9Kq"] {
+        let address = format!("https://s3.example.com/x?X-Amz-Security-Token={secret}&X-Amz-Expires=60");
+        assert_eq!(text(&address), "https://s3.example.com/x?X-Amz-Security-Token=***");
+        assert_eq!(text(&format!("Private-Token: {secret}")), "Private-Token: ***");
+    }
+    for sentence in ["is required", "is missing.", "may be empty", "not, as it seems, given"] {
+        let message = format!("X-Api-Key: {sentence}");
+        assert_eq!(text(&message), message);
+    }
+}
+
 #[test]
 fn private_keys_do_not_survive_in_any_quoting() {
     let body: String = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n".repeat(8);
