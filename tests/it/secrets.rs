@@ -313,7 +313,7 @@ impl Night {
         for (number, request) in self.played.requests.iter().enumerate() {
             if request.user == CONTROLLER {
                 // The answer is Kargo's word, not ours.
-                let sent = format!("{} {} {:?}", request.uri, request.user_agent, request.request_object);
+                let sent = format!("{} {} {}", request.uri, request.user_agent, request.sent);
                 out.insert(format!("request {number}, {}", request.verb), sent);
             }
         }

@@ -136,7 +136,6 @@ struct Event {
     object_ref: ObjectRef,
     response_status: Option<Status>,
     request_object: Option<Value>,
-    response_object: Option<Value>,
     request_received_timestamp: String,
 }
 
@@ -191,8 +190,7 @@ impl Event {
             code: self.response_status.map_or(0, |status| status.code),
             uri: self.request_uri,
             user_agent: self.user_agent,
-            request_object: self.request_object,
-            response_object: self.response_object,
+            sent: self.request_object.map(|object| object.to_string()).unwrap_or_default(),
             at: self.request_received_timestamp,
         })
     }

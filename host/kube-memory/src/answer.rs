@@ -4,8 +4,6 @@
 //! Order, as on the server: impersonation, rights, then whether there is such a thing at all.
 //! Source: `apiserver/pkg/endpoints/filters/{impersonation,authorization}.go`.
 
-use std::sync::OnceLock;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -25,36 +23,29 @@ use crate::write::{Desk, Webhooks, Write};
 /// What a client gets.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A code and an object.
-    Object(u16, Said),
+    /// A code and an object as JSON.
+    Object(u16, String),
     /// A code and a text, for what is no resource.
     Text(u16, &'static str),
     /// Events.
     Watch(Box<Watch>),
 }
 
-/// An object that is answered. Its text is wanted twice, for the client and for the trail, and made once.
-#[derive(Debug)]
-pub(crate) struct Said {
-    object: Value,
-    text: OnceLock<String>,
-}
-
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        Self::of(refusal.code(), refusal.status().clone())
+        Self::of(refusal.code(), refusal.status())
     }
 }
 
 impl Answer {
-    pub(crate) fn of(code: u16, object: Value) -> Self {
-        Self::Object(code, Said { object, text: OnceLock::new() })
+    pub(crate) fn of(code: u16, object: &Value) -> Self {
+        Self::Object(code, object.to_string())
     }
 
     /// What is sent at once; nothing of a watch.
     pub(crate) fn text(&self) -> &str {
         match self {
-            Self::Object(_, said) => said.text.get_or_init(|| said.object.to_string()),
+            Self::Object(_, text) => text,
             Self::Text(_, text) => text,
             Self::Watch(_) => "",
         }
@@ -71,14 +62,6 @@ impl Answer {
         match self {
             Self::Object(..) | Self::Watch(_) => "application/json",
             Self::Text(..) => "text/plain; charset=utf-8",
-        }
-    }
-
-    /// The object, or null.
-    pub(crate) fn object(&self) -> &Value {
-        match self {
-            Self::Object(_, said) => &said.object,
-            Self::Text(..) | Self::Watch(_) => &Value::Null,
         }
     }
 }
@@ -142,7 +125,7 @@ impl Hearing<'_> {
         };
         let review: Value = serde_json::from_slice(&self.call.body)
             .map_err(|error| Refusal::bad_request(format!("cannot read the review: {error}")))?;
-        Ok(Answer::of(201, access_review::answer(&review, subject, user, self.rights())?))
+        Ok(Answer::of(201, &access_review::answer(&review, subject, user, self.rights())?))
     }
 
     fn on_resource(&mut self, verb: Verb, user: &User) -> Result<Answer, Refusal> {
@@ -174,7 +157,7 @@ impl Hearing<'_> {
             Verb::Delete => self.desk().delete(write)?,
             Verb::DeleteCollection => self.desk().delete_many(write)?,
         };
-        Ok(Answer::of(code, if call.wants_metadata { metadata::partial(object) } else { object }))
+        Ok(Answer::of(code, &if call.wants_metadata { metadata::partial(&object) } else { object }))
     }
 
     fn get(&self, kind: Kind<'_>) -> Result<Value, Refusal> {
@@ -214,7 +197,7 @@ fn impersonation(resource: &str, namespace: &str, name: &str) -> Attributes {
 fn without_resource(call: &Call) -> Answer {
     match call.path.as_str() {
         "/healthz" | "/livez" | "/readyz" => Answer::Text(200, "ok"),
-        "/version" => Answer::of(200, json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})),
+        "/version" => Answer::of(200, &json!({"major": "1", "minor": "34", "gitVersion": "v1.34.4"})),
         _ => Answer::Text(404, "404 page not found\n"),
     }
 }

@@ -5,8 +5,7 @@
 //! Must not ask the server or its clients anything.
 
 use std::fmt;
-
-use serde_json::Value;
+use std::sync::Arc;
 
 /// Verbs that can change something.
 pub const WRITE_VERBS: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
@@ -43,10 +42,8 @@ pub struct Request {
     pub uri: String,
     /// What the client calls itself.
     pub user_agent: String,
-    /// The object or patch sent with a write.
-    pub request_object: Option<Value>,
-    /// The object answered to a write.
-    pub response_object: Option<Value>,
+    /// The object or patch sent with a write, as JSON; empty otherwise.
+    pub sent: String,
     /// When it arrived, RFC 3339.
     pub at: String,
 }
@@ -84,10 +81,16 @@ impl fmt::Display for Request {
 
 /// Some requests, in the order in which they ended. Filters return fewer of them.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(Vec<Request>);
+pub struct Requests(Vec<Arc<Request>>);
 
 impl FromIterator<Request> for Requests {
     fn from_iter<I: IntoIterator<Item = Request>>(requests: I) -> Self {
+        requests.into_iter().map(Arc::new).collect()
+    }
+}
+
+impl FromIterator<Arc<Request>> for Requests {
+    fn from_iter<I: IntoIterator<Item = Arc<Request>>>(requests: I) -> Self {
         Self(requests.into_iter().collect())
     }
 }
@@ -166,8 +169,8 @@ impl Requests {
     }
 
     /// The requests one by one.
-    pub fn iter(&self) -> std::slice::Iter<'_, Request> {
-        self.0.iter()
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Request> + ExactSizeIterator {
+        self.0.iter().map(Arc::as_ref)
     }
 
     /// How many there are.

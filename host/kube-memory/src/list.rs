@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
-use crate::metadata::edit;
+use crate::metadata::{self, edit};
 use crate::refusal::{Problem, Refusal};
 use crate::resource::{Kind, Resource};
 use crate::selector::Selector;
@@ -47,21 +47,24 @@ pub(crate) fn list(call: &Call, kind: Kind<'_>, store: &Store) -> Result<Value, 
     let objects = store.list_at(kind.number, &prefix, version).map_err(too_old)?;
     let start = token.map(|token| format!("{prefix}{}", token.start)).unwrap_or_default();
     let page = page(&objects, &start, &selector, limit_of(call));
-    let mut metadata = Map::new();
-    metadata.insert("resourceVersion".to_owned(), version.to_string().into());
+    let mut fields = Map::new();
+    fields.insert("resourceVersion".to_owned(), version.to_string().into());
     if let Some(last) = &page.last {
         let start = format!("{}\0", last.strip_prefix(prefix.as_str()).unwrap_or(last));
-        metadata
-            .insert("continue".to_owned(), Token { format: FORMAT.to_owned(), rv: version, start }.text());
+        fields.insert("continue".to_owned(), Token { format: FORMAT.to_owned(), rv: version, start }.text());
         if selector.is_empty() {
-            metadata.insert("remainingItemCount".to_owned(), page.n_left.into());
+            fields.insert("remainingItemCount".to_owned(), page.n_left.into());
         }
     } else if resource.is_custom() {
-        metadata.insert("continue".to_owned(), "".into());
+        fields.insert("continue".to_owned(), "".into());
     }
-    let items: Vec<Value> = page.items.iter().map(|object| item(object, resource)).collect();
+    let item = |object: &&Arc<Value>| match call.wants_metadata {
+        true => metadata::only(object),
+        false => item(object, resource),
+    };
+    let items: Vec<Value> = page.items.iter().map(item).collect();
     Ok(json!({"apiVersion": resource.api_version(), "kind": format!("{}List", resource.kind),
-        "metadata": metadata, "items": items}))
+        "metadata": fields, "items": items}))
 }
 
 /// Items of built-in kinds do not repeat what the list says.

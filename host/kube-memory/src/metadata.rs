@@ -78,10 +78,10 @@ pub(crate) fn only(object: &Value) -> Value {
 
 /// What is answered when only metadata is asked for, of an object or a list
 /// (`apiserver/pkg/endpoints/handlers/response.go`).
-pub(crate) fn partial(answer: Value) -> Value {
+pub(crate) fn partial(answer: &Value) -> Value {
     const VERSION: &str = "meta.k8s.io/v1";
     let of = |object: &Value| json!({"apiVersion": VERSION, "kind": "PartialObjectMetadata", "metadata": object.get("metadata")});
-    let Some(items) = answer.get("items").and_then(Value::as_array) else { return of(&answer) };
+    let Some(items) = answer.get("items").and_then(Value::as_array) else { return of(answer) };
     let items: Vec<Value> = items.iter().map(of).collect();
     let mut metadata = answer.get("metadata").cloned().unwrap_or_default();
     // Other than the list of a custom kind, this one leaves an empty token out.

@@ -4,6 +4,8 @@
 //! two runs are compared.
 //! Must not keep what it only hashes: watches say a lot.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +16,7 @@ use crate::call::{Call, Verb};
 /// Everything so far.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
-    requests: Vec<Request>,
+    requests: Vec<Arc<Request>>,
     hash: Sha256,
 }
 
@@ -25,12 +27,11 @@ impl Trail {
         for part in [line.as_bytes(), call.body.as_slice(), answer.text().as_bytes()] {
             self.note(part);
         }
-        let is_write = request.is_write_attempt();
-        self.requests.push(Request {
-            request_object: is_write.then(|| serde_json::from_slice(&call.body).ok()).flatten(),
-            response_object: is_write.then(|| answer.object().clone()),
-            ..request
-        });
+        let sent = match request.is_write_attempt() {
+            true => String::from_utf8_lossy(&call.body).into_owned(),
+            false => String::new(),
+        };
+        self.requests.push(Arc::new(Request { sent, ..request }));
     }
 
     /// Adds bytes to the hash, told apart from their neighbours by their length.
@@ -71,8 +72,7 @@ pub(crate) fn request(call: &Call, user: &str, at: String) -> Request {
         code: 0,
         uri: call.uri.clone(),
         user_agent: call.user_agent.clone(),
-        request_object: None,
-        response_object: None,
+        sent: String::new(),
         at,
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::ground::{Looked, View};
 use crate::kargo;
-use crate::timeline::text;
+use crate::timeline::{at, text};
 
 const ABORT: &str = "kargo.akuity.io/abort";
 const REVERIFY: &str = "kargo.akuity.io/reverify";
@@ -209,7 +209,7 @@ pub fn is_calm(view: &View<'_>) -> bool {
         let phase = text(stage, "/status/freightHistory/0/verificationHistory/0/phase");
         matches!(phase, "Pending" | "Running")
     };
-    view.list(Looked::Incidents).all(|incident| incident.pointer("/status/closed").is_some())
+    view.list(Looked::Incidents).all(|incident| at(incident, "/status/closed").is_some())
         && view.list(Looked::Promotions).all(is_over)
         && !view.list(Looked::Stages).any(is_verifying)
 }
