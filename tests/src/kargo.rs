@@ -12,7 +12,8 @@ use kargo_model::{Kind, ObjectKey, Script, object};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use simulator::kargo::{Director, control, resource};
+use simulator::feed;
+use simulator::kargo::{self, Director, control, resource};
 use tokio::sync::Notify;
 
 pub use simulator::kargo::api;
@@ -125,10 +126,11 @@ impl Drop for KargoStandIn {
 async fn run(config: Config, project: &str, shared: &Shared) -> anyhow::Result<()> {
     let client = Client::try_from(config)?;
     let seed = shared.seed.fetch_add(1, Ordering::Relaxed);
+    let feeds = kargo::feeds(|resource| feed::watched(&client, project, resource));
     tokio::select! {
         biased;
         () = shared.stop.notified() => Ok(()),
-        ended = control(client, project, &shared.director, seed, jiff::Timestamp::now) => Ok(ended?),
+        ended = control(client, feeds, &shared.director, seed, jiff::Timestamp::now) => Ok(ended?),
     }
 }
 

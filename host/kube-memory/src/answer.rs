@@ -4,7 +4,10 @@
 //! Order, as on the server: impersonation, rights, then whether there is such a thing at all.
 //! Source: `apiserver/pkg/endpoints/filters/{impersonation,authorization}.go`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::access_review::{self, Subject};
@@ -38,8 +41,9 @@ impl From<Refusal> for Answer {
 }
 
 impl Answer {
-    pub(crate) fn of(code: u16, object: &Value) -> Self {
-        Self::Object(code, object.to_string())
+    pub(crate) fn of(code: u16, object: &impl Serialize) -> Self {
+        // What is JSON can be written as JSON.
+        Self::Object(code, serde_json::to_string(object).unwrap_or_default())
     }
 
     /// What is sent at once; nothing of a watch.
@@ -146,7 +150,7 @@ impl Hearing<'_> {
         let write = Write { call, user, kind };
         let (code, object) = match verb {
             Verb::Get => (200, self.get(kind)?),
-            Verb::List => (200, list::list(call, kind, &self.state.store)?),
+            Verb::List => return self.list(kind),
             Verb::Watch => {
                 let watch = Watch::begin(call, kind, &self.state.store, self.fate)?;
                 return Ok(Answer::Watch(Box::new(watch)));
@@ -157,17 +161,26 @@ impl Hearing<'_> {
             Verb::Delete => self.desk().delete(write)?,
             Verb::DeleteCollection => self.desk().delete_many(write)?,
         };
-        Ok(Answer::of(code, &if call.wants_metadata { metadata::partial(&object) } else { object }))
+        Ok(match call.wants_metadata {
+            true => Answer::of(code, &metadata::partial(&object)),
+            false => Answer::of(code, object.as_ref()),
+        })
     }
 
-    fn get(&self, kind: Kind<'_>) -> Result<Value, Refusal> {
+    fn list(&self, kind: Kind<'_>) -> Result<Answer, Refusal> {
+        let list = list::list(self.call, kind, &self.state.store)?;
+        Ok(match self.call.wants_metadata {
+            true => Answer::of(200, &metadata::partial(&list.value())),
+            false => Answer::of(200, &list),
+        })
+    }
+
+    fn get(&self, kind: Kind<'_>) -> Result<Arc<Value>, Refusal> {
         let Call { namespace, name, .. } = self.call;
         let namespace = if kind.resource.is_namespaced() { namespace.as_str() } else { "" };
         let object = self.state.store.get(&Key::new(kind.number, namespace, name));
         let object = object.ok_or_else(|| Refusal::not_found(kind.resource, name))?;
-        // What is not asked for is not copied: a ConfigMap may hold a megabyte.
-        let wants_metadata = self.call.wants_metadata;
-        Ok(if wants_metadata { metadata::only(object) } else { Value::clone(object) })
+        Ok(Arc::clone(object))
     }
 
     fn desk(&mut self) -> Desk<'_> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
@@ -34,8 +34,30 @@ struct Token {
 
 const FORMAT: &str = "meta.k8s.io/v1";
 
+/// A list, with its fields in the order in which objects have theirs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct List {
+    api_version: String,
+    #[serde(serialize_with = "items")]
+    pub(crate) items: Vec<Arc<Value>>,
+    kind: String,
+    metadata: Map<String, Value>,
+}
+
+impl List {
+    pub(crate) fn value(&self) -> Value {
+        let items: Vec<&Value> = self.items.iter().map(Arc::as_ref).collect();
+        json!({"apiVersion": self.api_version, "kind": self.kind, "metadata": self.metadata, "items": items})
+    }
+}
+
+fn items<S: Serializer>(items: &[Arc<Value>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(items.iter().map(Arc::as_ref))
+}
+
 /// Answers a list.
-pub(crate) fn list(call: &Call, kind: Kind<'_>, store: &Store) -> Result<Value, Refusal> {
+pub(crate) fn list(call: &Call, kind: Kind<'_>, store: &Store) -> Result<List, Refusal> {
     let resource = kind.resource;
     check_options(call)?;
     let selector = Selector::parse(call.option("labelSelector"), call.option("fieldSelector"), resource)?;
@@ -59,21 +81,25 @@ pub(crate) fn list(call: &Call, kind: Kind<'_>, store: &Store) -> Result<Value, 
         fields.insert("continue".to_owned(), "".into());
     }
     let item = |object: &&Arc<Value>| match call.wants_metadata {
-        true => metadata::only(object),
+        true => Arc::new(metadata::only(object)),
         false => item(object, resource),
     };
-    let items: Vec<Value> = page.items.iter().map(item).collect();
-    Ok(json!({"apiVersion": resource.api_version(), "kind": format!("{}List", resource.kind),
-        "metadata": fields, "items": items}))
+    Ok(List {
+        api_version: resource.api_version(),
+        items: page.items.iter().map(item).collect(),
+        kind: format!("{}List", resource.kind),
+        metadata: fields,
+    })
 }
 
 /// Items of built-in kinds do not repeat what the list says.
-fn item(object: &Value, resource: &Resource) -> Value {
-    let mut item = object.clone();
-    if !resource.is_custom() {
-        edit(&mut item, |fields| fields.retain(|key, _| key != "apiVersion" && key != "kind"));
+fn item(object: &Arc<Value>, resource: &Resource) -> Arc<Value> {
+    if resource.is_custom() {
+        return Arc::clone(object);
     }
-    item
+    let mut item = Value::clone(object);
+    edit(&mut item, |fields| fields.retain(|key, _| key != "apiVersion" && key != "kind"));
+    Arc::new(item)
 }
 
 struct Page<'a> {

@@ -27,9 +27,11 @@ const FIELDS: [&str; 14] = [
     "uid",
 ];
 
-/// The text at a JSON pointer, or nothing.
-pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+/// The text at a path of keys (`/roleRef/kind`), or nothing. No key here has to be escaped, as a JSON pointer would:
+/// rights are looked up for each request, and [`Value::pointer`] makes two texts of each key.
+pub(crate) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    let found = path.split('/').skip(1).try_fold(object, |value, key| value.get(key));
+    found.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A field of `metadata`.

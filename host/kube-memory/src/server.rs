@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
@@ -23,6 +23,7 @@ use crate::audit::Requests;
 use crate::authorize::{Authorizer, User};
 use crate::call::Call;
 use crate::fault::{Arrival, Fate, Faults};
+use crate::follow::{News, follow};
 use crate::identifiers::Identifiers;
 use crate::refusal::Refusal;
 use crate::resource::{Resource, built_in};
@@ -120,6 +121,18 @@ impl ApiServer {
     /// Looks at the stored objects, without a request.
     pub fn look<T>(&self, look: impl FnOnce(&Objects<'_>) -> T) -> T {
         self.0.with_store(|store| look(&Objects { store, resources: &self.0.resources }))
+    }
+
+    /// Follows the objects of a kind, by group and plural, in a namespace, or everywhere when that is empty: first
+    /// what is there, then every change. Without a request; a kind that the server does not know has no news.
+    pub fn follow(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+    ) -> impl Stream<Item = News> + Send + use<> {
+        let kind = self.0.resources.iter().position(|resource| resource.is(group, plural));
+        follow(Arc::clone(&self.0), kind, namespace)
     }
 
     /// Every request so far.

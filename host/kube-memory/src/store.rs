@@ -145,12 +145,25 @@ impl Store {
     }
 
     /// The changes after a version, in order.
-    pub(crate) fn since(&self, version: u64) -> Result<impl Iterator<Item = &Change>, Compacted> {
+    fn since(&self, version: u64) -> Result<impl Iterator<Item = &Change>, Compacted> {
         if version < self.compacted {
             return Err(Compacted(self.compacted));
         }
         let begin = self.changes.partition_point(|change| change.version <= version);
         Ok(self.changes.range(begin..))
+    }
+
+    /// The changes of objects of a kind after a version. What was forgotten matters only if something of the kind is in
+    /// it: the real server keeps the changes of each kind for itself, and of a quiet kind it keeps them all
+    /// (`apiserver/pkg/storage/cacher/watch_cache.go`).
+    pub(crate) fn of_kind_since(
+        &self,
+        kind: usize,
+        version: u64,
+    ) -> Result<impl Iterator<Item = &Change>, Compacted> {
+        let is_quiet = self.last_of_kind(kind) <= version;
+        let changes = self.since(if is_quiet { self.version } else { version })?;
+        Ok(changes.filter(move |change| change.key.kind == kind))
     }
 
     /// Forgets how the objects came to be what they are now.

@@ -41,8 +41,6 @@ pub(crate) struct Watch {
     lines: VecDeque<String>,
     /// The last version that was looked at.
     seen: u64,
-    /// Whether nothing of the kind had changed after that when it was looked at.
-    is_current: bool,
     /// The last version that the client knows, so that no bookmark tells it again; `None` before the first look.
     told: Option<u64>,
     bookmarks: Bookmarks,
@@ -94,7 +92,6 @@ impl Watch {
             selector,
             lines: VecDeque::new(),
             seen: store.version(),
-            is_current: false,
             told: None,
             bookmarks: Bookmarks::No,
             ends_at,
@@ -212,11 +209,9 @@ impl Watch {
         if let Bookmarks::NextAt(at) = self.bookmarks
             && at <= now
         {
-            // Before a change that still lags, a bookmark would skip it.
-            if lagging.is_none() {
-                self.seen = self.seen.max(store.version());
-            }
-            if self.told.is_some_and(|told| told < self.seen) {
+            // Of a quiet kind there is nothing to tell: the real server's cache of it has not moved on either.
+            let news = store.last_of_kind(self.kind).min(self.seen);
+            if self.told.is_some_and(|told| told < news) {
                 self.told = Some(self.seen);
                 let line = self.bookmark(None);
                 self.lines.push_back(line);
@@ -246,13 +241,7 @@ impl Watch {
 
     /// Returns when the first change that still lags may be told.
     fn take_changes(&mut self, store: &Store, now: Instant) -> Option<Instant> {
-        // What happens to other kinds wakes nobody here, and may be forgotten meanwhile.
-        if self.is_current && store.last_of_kind(self.kind) <= self.seen {
-            self.seen = store.version();
-            return None;
-        }
-        self.is_current = false;
-        let changes = match store.since(self.seen) {
+        let changes = match store.of_kind_since(self.kind, self.seen) {
             Ok(changes) => changes,
             Err(Compacted(oldest)) => {
                 let status = Refusal::too_old(self.seen, oldest);
@@ -267,13 +256,14 @@ impl Watch {
                 return Some(visible_at);
             }
             self.seen = change.version;
-            let is_ours = change.key.kind == self.kind && change.key.path.starts_with(&self.prefix);
-            if is_ours && let Some(line) = line_of(change, &self.selector) {
+            if change.key.path.starts_with(&self.prefix)
+                && let Some(line) = line_of(change, &self.selector)
+            {
                 self.told = self.told.map(|_| change.version);
                 self.lines.push_back(line);
             }
         }
-        self.is_current = true;
+        self.seen = self.seen.max(store.version());
         None
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Write<'a> {
 }
 
 /// HTTP code and object.
-type Written = Result<(u16, Value), Refusal>;
+type Written = Result<(u16, Arc<Value>), Refusal>;
 
 impl<'a> Write<'a> {
     fn resource(&self) -> &'a Resource {
@@ -163,7 +163,7 @@ impl Desk<'_> {
             if !write.call.is_dry_run() {
                 self.store.remove(&key);
             }
-            return Ok((200, deleted(write, &existing)));
+            return Ok((200, Arc::new(deleted(write, &existing))));
         }
         self.mark_as_deleting(&mut object, write.resource());
         let stored = self.keep(write, key, object, &existing);
@@ -173,13 +173,13 @@ impl Desk<'_> {
     /// DELETE of all that a selector selects; answers with a list of them as they were.
     pub(crate) fn delete_many(&mut self, write: Write<'_>) -> Written {
         let list = list::list(write.call, write.kind, self.store)?;
-        for item in list.get("items").and_then(Value::as_array).into_iter().flatten() {
+        for item in &list.items {
             let mut call = write.call.clone();
             field_text(item, "name").clone_into(&mut call.name);
             field_text(item, "namespace").clone_into(&mut call.namespace);
             self.delete(Write { call: &call, ..write })?;
         }
-        Ok((200, list))
+        Ok((200, Arc::new(list.value())))
     }
 
     fn mark_as_deleting(&self, object: &mut Value, resource: &Resource) {
@@ -199,7 +199,7 @@ impl Desk<'_> {
     }
 
     /// The path of every new object, however it was sent.
-    fn store_new(&mut self, write: Write<'_>, mut object: Value) -> Result<Value, Refusal> {
+    fn store_new(&mut self, write: Write<'_>, mut object: Value) -> Result<Arc<Value>, Refusal> {
         let name = field_text(&object, "name").to_owned();
         let review = self.review(write, Operation::Create, &name, None);
         self.mutate(&review, &mut object)?;
@@ -223,9 +223,9 @@ impl Desk<'_> {
             return Err(Refusal::plain_error("resourceVersion should not be set on objects to be created"));
         }
         if write.call.is_dry_run() {
-            return Ok(object);
+            return Ok(Arc::new(object));
         }
-        Ok(Value::clone(&self.store.put(write.key(&name), object)))
+        Ok(self.store.put(write.key(&name), object))
     }
 
     /// The name, drawn if only its beginning was sent.
@@ -250,21 +250,18 @@ impl Desk<'_> {
         write: Write<'_>,
         mut object: Value,
         existing: &Arc<Value>,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Arc<Value>, Refusal> {
         let name = &write.call.name;
         let review = self.review(write, Operation::Update, name, Some(existing));
         self.mutate(&review, &mut object)?;
         check_version(&mut object, existing, write)?;
         keep_in_namespace(&mut object, write.namespace())?;
         if write.is_to_status() {
-            let status = object.get("status").cloned();
-            object = Value::clone(existing);
-            edit(&mut object, |fields| {
-                match status {
-                    Some(status) => fields.insert("status".to_owned(), status),
-                    None => fields.remove("status"),
-                };
-            });
+            let status = object.get_mut("status").map(Value::take);
+            object = without(existing, "status");
+            if let (Some(status), Some(fields)) = (status, object.as_object_mut()) {
+                fields.insert("status".to_owned(), status);
+            }
         } else {
             prepare_update(&mut object, existing, write.resource());
         }
@@ -277,17 +274,17 @@ impl Desk<'_> {
             if !write.call.is_dry_run() {
                 self.store.remove(&write.key(name));
             }
-            return Ok(object);
+            return Ok(Arc::new(object));
         }
         Ok(self.keep(write, write.key(name), object, existing))
     }
 
     /// Stores what differs, unless it is a dry run.
-    fn keep(&mut self, write: Write<'_>, key: Key, object: Value, existing: &Value) -> Value {
+    fn keep(&mut self, write: Write<'_>, key: Key, object: Value, existing: &Value) -> Arc<Value> {
         if write.call.is_dry_run() || object == *existing {
-            return object;
+            return Arc::new(object);
         }
-        Value::clone(&self.store.put(key, object))
+        self.store.put(key, object)
     }
 
     fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<(), Refusal> {
@@ -364,6 +361,12 @@ impl Desk<'_> {
     }
 }
 
+/// A copy without one field.
+fn without(object: &Value, left_out: &str) -> Value {
+    let fields = object.as_object().into_iter().flatten().filter(|(key, _)| *key != left_out);
+    fields.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 fn keep_in_namespace(object: &mut Value, namespace: &str) -> Result<(), Refusal> {
     let own = field_text(object, "namespace");
     if own == namespace {
@@ -433,16 +436,12 @@ fn prepare_update(object: &mut Value, existing: &Value, resource: &Resource) {
     }
 }
 
-fn is_same_but_for_metadata(one: &Value, other: &Value) -> bool {
-    let rest = |value: &Value| {
+fn is_same_but_for_metadata<'a>(one: &'a Value, other: &'a Value) -> bool {
+    let rest = |value: &'a Value| {
         let fields = value.as_object().into_iter().flatten();
-        fields
-            .filter(|(key, _)| *key != "metadata")
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+        fields.filter(|(key, _)| *key != "metadata")
     };
-    let (one, other): (Vec<_>, Vec<_>) = (rest(one), rest(other));
-    one.len() == other.len() && one.iter().all(|field| other.contains(field))
+    rest(one).eq(rest(other))
 }
 
 fn check_preconditions(options: &Value, existing: &Value, write: Write<'_>) -> Result<(), Refusal> {

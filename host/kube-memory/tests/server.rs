@@ -20,8 +20,8 @@ use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use kube_memory::{
-    Admission, ApiServer, Arrival, Attributes, Decision, Fate, Operation, Rbac, Refusal, Resource, Review,
-    User, Verb, WatchEnd,
+    Admission, ApiServer, Arrival, Attributes, Decision, Fate, News, Operation, Rbac, Refusal, Resource,
+    Review, User, Verb, WatchEnd,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -119,7 +119,7 @@ async fn a_watcher_lives_a_thousand_seconds_and_misses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_watcher_is_kept_up_to_date_by_bookmarks() {
+async fn a_quiet_watcher_outlives_what_is_forgotten_of_others() {
     let (server, admin) = server(1).await;
     let notes = follow(&admin, watcher::Config::default());
     wait(1).await;
@@ -129,12 +129,55 @@ async fn a_quiet_watcher_is_kept_up_to_date_by_bookmarks() {
             .create(&PostParams::default(), &promotion(json!({"generateName": "p-"})))
             .await
             .unwrap();
-        // Every version up to here is forgotten: without bookmarks the next watch would get 410.
+        // Every version up to here is forgotten, and none of them is one of a ConfigMap.
         wait(70).await;
         server.compact();
     }
     assert_eq!(heard(&notes), ["init", "ready"]);
     server.requests().resource("configmaps").verb("list").expect(1).unwrap();
+}
+
+/// What happens to the kind in another namespace is told by bookmarks, so that the next watch begins behind it.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_of_a_quiet_namespace_is_kept_up_to_date_by_bookmarks() {
+    let (server, admin) = server(1).await;
+    let elsewhere: Api<ConfigMap> = Api::namespaced(admin.clone(), "default");
+    let namespace = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
+    Api::<Namespace>::all(admin.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+    let notes = follow(&admin, watcher::Config::default());
+    wait(1).await;
+    for number in 0..20 {
+        wait(50).await;
+        elsewhere.create(&PostParams::default(), &map(&format!("map-{number}"))).await.unwrap();
+        wait(70).await;
+        server.compact();
+    }
+    assert_eq!(heard(&notes), ["init", "ready"]);
+    server.requests().resource("configmaps").verb("list").expect(1).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_onlooker_is_told_without_a_request() {
+    let (server, admin) = server(1).await;
+    maps(&admin).create(&PostParams::default(), &map("one")).await.unwrap();
+    let n_requests = server.n_requests();
+    let mut news = server.follow("", "configmaps", "shop").boxed();
+    let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let mut next = async || match news.next().await.unwrap() {
+        News::Found(object) => format!("has {}", name(&object)),
+        News::Complete => "ready".to_owned(),
+        News::Applied(object) => format!("{}={}", name(&object), object["metadata"]["labels"]["value"]),
+        News::Gone(object) => format!("{} gone", name(&object)),
+    };
+    assert_eq!([next().await, next().await], ["has one", "ready"]);
+    assert_eq!(server.n_requests(), n_requests);
+    label(&admin, "one", "a").await;
+    maps(&admin).delete("one", &DeleteParams::default()).await.unwrap();
+    assert_eq!([next().await, next().await], ["one=\"a\"", "one gone"]);
+    maps(&admin).create(&PostParams::default(), &map("two")).await.unwrap();
+    server.compact();
+    assert_eq!([next().await, next().await], ["has two", "ready"], "what was forgotten begins anew");
+    assert!(server.follow("", "no-such-kind", "").boxed().next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

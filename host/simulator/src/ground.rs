@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use kargo_model::ControlPlane;
 use kube::Client;
+use kube::api::ApiResource;
 use kube_memory::audit::Requests;
 use kube_memory::{ApiServer, Rbac, User};
 use serde_json::Value;
@@ -18,6 +20,7 @@ use tokio::sync::Notify;
 
 use crate::clock::VirtualClock;
 use crate::disturb::Disturbance;
+use crate::feed::{self, Feed};
 use crate::kargo::Director;
 use crate::scenario::{Accident, Scenario};
 use crate::stage_set;
@@ -131,6 +134,11 @@ pub trait Ground {
     /// When none can be made.
     fn client(&self, user: &User) -> Result<Client, GroundError>;
 
+    /// What stands in a Project of a kind, and how it changes, as `client` may see it.
+    fn feed(&self, client: &Client, project: &str, resource: &ApiResource) -> Feed {
+        feed::watched(client, project, resource)
+    }
+
     /// Kargo's controllers are to start, and things are to end as `director` says.
     ///
     /// # Errors
@@ -156,6 +164,11 @@ pub trait Ground {
         kinds: &[Looked],
         look: impl FnOnce(&View<'_>) -> T,
     ) -> impl Future<Output = Result<T, GroundError>>;
+
+    /// A number that is another one whenever an object that can be looked at has changed, where there is one.
+    fn version(&self) -> Option<u64> {
+        None
+    }
 
     /// How often the end of a play is looked for.
     fn look_every(&self) -> Duration;
@@ -247,6 +260,10 @@ impl Ground for Memory {
         Ok(self.server.client(user))
     }
 
+    fn feed(&self, _client: &Client, project: &str, resource: &ApiResource) -> Feed {
+        self.server.follow(&resource.group, &resource.plural, project).boxed()
+    }
+
     fn objects(&self, scenario: &Scenario) -> Vec<Value> {
         let installed = stage_set::installation().into_iter();
         let definitions = stage_set::definitions(scenario.world.definitions);
@@ -270,6 +287,10 @@ impl Ground for Memory {
             };
             look(&View(kinds.iter().map(list).collect()))
         }))
+    }
+
+    fn version(&self) -> Option<u64> {
+        Some(self.server.version())
     }
 
     fn look_every(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! Kargo's controllers, played by its model as a client of whatever API server there is, in memory or real.
 //!
-//! In: a client, a [`Script`] that may change, a clock. Out: Promotions that are run, recorded and verified as Kargo
-//! would. It must not judge anything: every rule is in `kargo-model`. Kargo's webhooks are in [`crate::webhooks`].
+//! In: feeds of what they watch, a client to write with, a [`Script`] that may change, a clock. Out: Promotions that are
+//! run, recorded and verified as Kargo would. It must not judge anything: every rule is in `kargo-model`. Kargo's webhooks are in [`crate::webhooks`].
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,11 +14,12 @@ use kargo_model::{Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
-use kube::runtime::{WatchStreamExt as _, watcher};
 use kube_memory::{Resource, User};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::feed::{self, Feed, News};
 
 /// How long the controllers wait before they try a write again that failed, as while the webhooks are down.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -127,24 +128,23 @@ pub enum ControlError {
     Kind,
 }
 
-/// Plays the controllers of one Project until the future is dropped.
+/// What tells the controllers of each kind that they watch, as `feed` has it.
+pub fn feeds(feed: impl Fn(&ApiResource) -> Feed) -> Vec<(Kind, Feed)> {
+    WATCHED.into_iter().map(|kind| (kind, feed(&resource(kind)))).collect()
+}
+
+/// Plays the controllers of one Project, which [`feeds`] tell of what is there, until the future is dropped.
 ///
 /// # Errors
 /// When an object cannot be read.
 pub async fn control(
     client: Client,
-    project: &str,
+    feeds: Vec<(Kind, Feed)>,
     director: &Director,
     seed: u64,
     clock: impl Fn() -> Timestamp,
 ) -> Result<(), ControlError> {
-    let watches = WATCHED.map(|kind| {
-        watcher(api(&client, kind, project), watcher::Config::default())
-            .default_backoff()
-            .map(move |event| (kind, event))
-            .boxed()
-    });
-    let mut events = futures::stream::select_all(watches);
+    let mut events = feed::all(feeds);
     let mut playing = Playing {
         client,
         world: World::new(clock()),
@@ -161,15 +161,15 @@ pub async fn control(
             biased;
             () = director.changed.notified() => playing.is_changed = true,
             event = events.next() => {
-                let Some((kind, event)) = event else { return Ok(()) };
-                playing.see(kind, event)?;
+                let Some((kind, news)) = event else { return Ok(()) };
+                playing.see(kind, news);
             }
             () = tokio::time::sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => {
                 playing.is_changed = true;
             }
         }
-        while let Some(Some((kind, event))) = events.next().now_or_never() {
-            playing.see(kind, event)?;
+        while let Some(Some((kind, news))) = events.next().now_or_never() {
+            playing.see(kind, news);
         }
         // Most events only repeat the answers to writes of its own.
         if std::mem::take(&mut playing.is_changed) && playing.is_ready() {
@@ -192,43 +192,32 @@ struct Playing<C> {
 }
 
 impl<C: Fn() -> Timestamp> Playing<C> {
-    fn see(
-        &mut self,
-        kind: Kind,
-        event: watcher::Result<watcher::Event<DynamicObject>>,
-    ) -> Result<(), ControlError> {
-        match event {
-            Ok(watcher::Event::Init) => {}
-            Ok(watcher::Event::InitDone) => {
+    fn see(&mut self, kind: Kind, news: News) {
+        match news {
+            News::Found(object) | News::Applied(object) => self.store(&object),
+            News::Complete => {
                 if !self.ready.contains(&kind) {
                     self.ready.push(kind);
                     self.is_changed = true;
                 }
             }
-            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                self.store(typed(kind, &object)?);
-            }
-            Ok(watcher::Event::Delete(object)) => {
-                let gone = typed(kind, &object)?;
-                if let Some(key) = ObjectKey::of(&gone) {
+            News::Gone(object) => {
+                if let Some(key) = ObjectKey::of(&object) {
                     self.world.remove(&key);
                     self.is_changed = true;
                 }
             }
-            // The watch starts again by itself.
-            Err(_) => {}
         }
-        Ok(())
     }
 
     /// Keeps the newer one: an event may be older than the answer to a write of our own.
-    fn store(&mut self, value: Value) {
+    fn store(&mut self, value: &Value) {
         let version = |value: &Value| -> u64 {
             object::text(value, &["metadata", "resourceVersion"]).parse().unwrap_or_default()
         };
-        let known = ObjectKey::of(&value).and_then(|key| self.world.find(&key).map(version));
-        if known.is_none_or(|known| known < version(&value)) {
-            self.world.put(value);
+        let known = ObjectKey::of(value).and_then(|key| self.world.find(&key).map(version));
+        if known.is_none_or(|known| known < version(value)) {
+            self.world.put(value.clone());
             self.is_changed = true;
         }
     }
@@ -305,7 +294,7 @@ impl<C: Fn() -> Timestamp> Playing<C> {
                 }
             }
         };
-        self.store(typed(kind, &written?)?);
+        self.store(&typed(kind, &written?)?);
         Ok(())
     }
 }
@@ -320,11 +309,10 @@ fn is_about_stage(effect: &Effect) -> bool {
     }
 }
 
-/// Lists leave out the kind of their items.
+/// An object as JSON, with its kind.
+///
+/// # Errors
+/// As [`feed::typed`].
 pub fn typed(kind: Kind, found: &DynamicObject) -> Result<Value, serde_json::Error> {
-    let mut value = serde_json::to_value(found)?;
-    let resource = resource(kind);
-    object::put(&mut value, &["kind"], json!(resource.kind));
-    object::put(&mut value, &["apiVersion"], json!(resource.api_version));
-    Ok(value)
+    feed::typed(&resource(kind), found)
 }

@@ -6,7 +6,7 @@
 //!
 //! [`scenario`] is what a file may say, [`problem`] what of it makes no sense, [`acceptance`] what the controller would
 //! not accept, [`stage_set`] makes objects of it, [`modules`] loads components, [`kargo`] and [`webhooks`] play Kargo,
-//! [`play`] lets time pass and people act on a [`ground`], [`timeline`] watches and tells, [`expect`] compares. The
+//! [`play`] lets time pass and people act on a [`ground`], [`timeline`] looks on by [`feed`]s and tells, [`expect`] compares. The
 //! controller does not know that it is simulated: it gets a client, a clock and an engine, and runs guests in place.
 //! Nothing here reads a clock or draws a random number, and nothing here decides what Kargo or a policy decides.
 
@@ -14,6 +14,7 @@ pub mod acceptance;
 pub mod clock;
 pub mod disturb;
 pub mod expect;
+pub mod feed;
 pub mod ground;
 pub mod kargo;
 pub mod modules;

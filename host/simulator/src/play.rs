@@ -255,12 +255,12 @@ impl<'a, G: Ground> Play<'a, G> {
             self.ground.trouble(Trouble::Requests { seed: setup.seed })?;
         }
         self.recorder = Recorder::new();
-        let (client, names, recorder) = (self.admin.clone(), self.names.clone(), self.recorder.clone());
-        let project = project.to_owned();
-        for problem in self.ground.look(&project, &[Looked::FailurePolicies], people::not_accepted).await? {
+        let (names, recorder) = (self.names.clone(), self.recorder.clone());
+        for problem in self.ground.look(project, &[Looked::FailurePolicies], people::not_accepted).await? {
             self.recorder.note("refloat", problem);
         }
-        self.tasks.spawn(async move { timeline::watch(client, &project, &names, &recorder).await });
+        let feeds = timeline::feeds(|resource| self.ground.feed(&self.admin, project, resource));
+        self.tasks.spawn(async move { timeline::watch(feeds, &names, &recorder).await });
         // The onlooker has seen what is there before the first thing happens.
         tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(())
@@ -273,10 +273,9 @@ impl<'a, G: Ground> Play<'a, G> {
         }
         let client = self.ground.client(&kargo::controller())?;
         let (director, clock) = (Arc::clone(&self.director), self.ground.clock());
-        let project = self.project().to_owned();
+        let feeds = kargo::feeds(|resource| self.ground.feed(&client, self.project(), resource));
         let playing = async move {
-            let ended =
-                kargo::control(client, &project, &director, seed.wrapping_add(2), || clock.now()).await;
+            let ended = kargo::control(client, feeds, &director, seed.wrapping_add(2), || clock.now()).await;
             if let Err(error) = ended {
                 tracing::error!(error = &error as &dyn std::error::Error, "Kargo's controllers ended");
             }
@@ -421,15 +420,24 @@ impl<'a, G: Ground> Play<'a, G> {
         }
     }
 
-    /// Lets time pass until everything rests, and for as long as the scenario says.
+    /// Lets time pass until everything rests, or for as long as the scenario says.
     async fn rest(&self) -> Result<(), PlayError> {
-        let until =
-            self.setup.scenario.until_seconds().map(|seconds| Duration::from_secs(u64::from(seconds)));
-        let end = until.unwrap_or_else(|| self.recorder.elapsed() + self.ground.patience());
+        if let Some(seconds) = self.setup.scenario.until_seconds() {
+            let end = self.recorder.began() + Duration::from_secs(u64::from(seconds));
+            tokio::time::sleep_until(end).await;
+            return Ok(());
+        }
+        let end = self.recorder.elapsed() + self.ground.patience();
         let (every, mut calm) = (self.ground.look_every(), Duration::ZERO);
-        while self.recorder.elapsed() < end && (until.is_some() || calm < REST) {
+        let (mut is_calm, mut looked_at) = (false, None);
+        while self.recorder.elapsed() < end && calm < REST {
             tokio::time::sleep(every).await;
-            let is_calm = self.ground.look(self.project(), &people::CALM, people::is_calm).await?;
+            let version = self.ground.version();
+            // What has not changed is as calm as it was.
+            if version.is_none() || version != looked_at {
+                is_calm = self.ground.look(self.project(), &people::CALM, people::is_calm).await?;
+                looked_at = version;
+            }
             calm = if is_calm { calm + every } else { Duration::ZERO };
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The timeline: what an onlooker of the cluster would write down.
 //!
-//! In: watches on the objects of Kargo and of Refloat. Out: [`Entry`]s: when, who, what. It shows what stands in objects,
+//! In: feeds of the objects of Kargo and of Refloat. Out: [`Entry`]s: when, who, what. It shows what stands in objects,
 //! never what the controller or the model think.
 
 use std::collections::BTreeMap;
@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
-use kube::runtime::{WatchStreamExt as _, watcher};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::feed::{self, Feed, News};
 use crate::names::FreightNames;
 
 /// One line of the timeline.
@@ -85,20 +84,24 @@ const WATCHED: [(&str, &str, &str); 6] = [
     ("", "v1", "Event"),
 ];
 
-/// Watches a Project and writes down what changes, until the future is dropped. What is there already is no news.
-pub async fn watch(client: Client, project: &str, names: &FreightNames, recorder: &Recorder) {
-    let streams = WATCHED.map(|(group, version, kind)| {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), project, &resource);
-        watcher(api, watcher::Config::default()).default_backoff().map(move |event| (kind, event)).boxed()
-    });
-    let mut events = futures::stream::select_all(streams);
+/// What tells of each kind that is looked at, as `feed` has it.
+pub fn feeds(feed: impl Fn(&ApiResource) -> Feed) -> Vec<(&'static str, Feed)> {
+    let of = |(group, version, kind)| {
+        (kind, feed(&ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))))
+    };
+    WATCHED.into_iter().map(of).collect()
+}
+
+/// Writes down what changes in a Project, as [`feeds`] tell it, until the future is dropped. What is there already is no
+/// news.
+pub async fn watch(feeds: Vec<(&'static str, Feed)>, names: &FreightNames, recorder: &Recorder) {
+    let mut events = feed::all(feeds);
     let mut onlooker = Onlooker { names, recorder, known: BTreeMap::new() };
-    while let Some((kind, event)) = events.next().await {
-        match event {
-            Ok(watcher::Event::InitApply(object)) => drop(onlooker.remember(kind, &object)),
-            Ok(watcher::Event::Apply(object)) => onlooker.see(kind, &object),
-            Ok(watcher::Event::Init | watcher::Event::InitDone | watcher::Event::Delete(_)) | Err(_) => {}
+    while let Some((kind, news)) = events.next().await {
+        match news {
+            News::Found(object) => drop(onlooker.remember(kind, object)),
+            News::Applied(object) => onlooker.see(kind, object),
+            News::Complete | News::Gone(_) => {}
         }
     }
 }
@@ -106,20 +109,17 @@ pub async fn watch(client: Client, project: &str, names: &FreightNames, recorder
 struct Onlooker<'a> {
     names: &'a FreightNames,
     recorder: &'a Recorder,
-    known: BTreeMap<(&'static str, String), Value>,
+    known: BTreeMap<(&'static str, String), Arc<Value>>,
 }
 
 impl Onlooker<'_> {
-    fn remember(&mut self, kind: &'static str, object: &DynamicObject) -> Option<Value> {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let value = serde_json::to_value(object).unwrap_or_default();
-        self.known.insert((kind, name), value)
+    /// What it was before.
+    fn remember(&mut self, kind: &'static str, object: Arc<Value>) -> Option<Arc<Value>> {
+        self.known.insert((kind, text(&object, "/metadata/name").to_owned()), object)
     }
 
-    fn see(&mut self, kind: &'static str, object: &DynamicObject) {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let old = self.remember(kind, object).unwrap_or_default();
-        let new = self.known.get(&(kind, name.clone())).cloned().unwrap_or_default();
+    fn see(&mut self, kind: &'static str, new: Arc<Value>) {
+        let old = self.remember(kind, Arc::clone(&new)).unwrap_or_default();
         let entries = match kind {
             "Freight" => self.freight(&old, &new),
             "Promotion" => self.promotion(&old, &new),
