@@ -56,7 +56,7 @@ impl Basis {
 
 /// Looks at Kargo and at every module once, and judges all policies unless nothing has changed since `last`. Returns
 /// what it rests on; `None` when a status could not be written.
-pub async fn refresh(host: &Host, namespace: &str, last: Option<Basis>) -> Option<Basis> {
+pub async fn refresh(host: &Host, namespace: &str, last: Option<&Basis>) -> Option<Basis> {
     if let Err(error) = access::look_at_kargo(host).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "which Kargo this is was not found out");
     }
@@ -85,13 +85,17 @@ pub async fn refresh(host: &Host, namespace: &str, last: Option<Basis>) -> Optio
     modules::builtins(host, &policies, &platform).await;
     access::renew(host).await;
     let basis = Basis::now(host);
-    let is_said = last.as_ref() == Some(&basis) || judge_all(host, &policies, &platform).await;
+    let is_said = last == Some(&basis) || judge_all(host, &policies, &platform).await;
+    is_said.then_some(basis)
+}
+
+/// Has every Stage visited: what rules it may be another policy now.
+pub fn visit_all(host: &Host) {
     let stages = host.stores.stage_keys(None);
     host.accesses.retain(&stages);
     for key in stages {
         host.queue.push(key);
     }
-    is_said.then_some(basis)
 }
 
 /// Puts in force what is acceptable, and says so. Returns whether every status could be written.

@@ -37,6 +37,9 @@ use crate::{acceptance, visit};
 const HANDLERS: usize = 16;
 /// How often policies are looked at when nothing changes: rights and ConfigMaps are not watched.
 const ACCEPT_EVERY: Duration = Duration::from_secs(30);
+/// Every Stage is visited after so many looks at policies that found nothing new: watches and deadlines bring those that
+/// want attention, and this is for whatever a mistake of ours has made them miss.
+const LOOKS_PER_VISIT: u32 = 10;
 /// Pause before a visit that failed is repeated; doubled with every failure in a row.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 /// The longest such pause.
@@ -198,6 +201,7 @@ impl Replica {
         feeds.start(&mut tasks);
         host.stores.complete().await;
         let basis = acceptance::refresh(&host, &self.options.namespace, None).await;
+        acceptance::visit_all(&host);
         self.health.set_ready(true);
         tracing::info!(rules = self.options.catalogue.version(), "watching");
         tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone(), basis));
@@ -235,13 +239,19 @@ impl Replica {
 
 /// Looks at policies and modules whenever one changes, and now and then.
 async fn accept(host: Arc<Host>, namespace: String, mut basis: Option<acceptance::Basis>) {
+    let mut n_quiet = 0_u32;
     loop {
         tokio::select! {
             biased;
             () = host.policies_changed.notified() => {}
             () = tokio::time::sleep(ACCEPT_EVERY) => {}
         }
-        basis = acceptance::refresh(&host, &namespace, basis.take()).await;
+        let now = acceptance::refresh(&host, &namespace, basis.as_ref()).await;
+        n_quiet = if now.is_some() && now == basis { n_quiet.saturating_add(1) } else { 0 };
+        basis = now;
+        if n_quiet.is_multiple_of(LOOKS_PER_VISIT) {
+            acceptance::visit_all(&host);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use wasmtime::Store;
 use wasmtime::component::Component;
@@ -44,8 +44,17 @@ struct Inner {
     runtime: Runtime,
     compiler: Compiler,
     cache: Cache,
-    /// One lock per digest that is being loaded, and why loading failed.
-    loads: Mutex<HashMap<Digest, Arc<Mutex<Option<LoadError>>>>>,
+    /// One lock per digest that is being loaded, and what came of it.
+    loads: Mutex<HashMap<Digest, Arc<Mutex<Load>>>>,
+}
+
+/// What came of loading a component.
+#[derive(Debug, Default)]
+struct Load {
+    /// Why it failed, and will again.
+    failure: Option<LoadError>,
+    /// What was loaded, as long as somebody has it: the same bytes are the same policy.
+    loaded: Weak<Loaded>,
 }
 
 /// What a call needs of the engine.
@@ -89,7 +98,8 @@ impl Engine {
 
     /// Checks a component, compiles it unless it is in the cache, and asks it for its manifest.
     ///
-    /// Blocks, for seconds when it compiles. Loads of the same bytes wait for each other.
+    /// Blocks, for seconds when it compiles. Loads of the same bytes wait for each other, and while somebody has what
+    /// came of one, the others get that.
     ///
     /// # Errors
     /// Everything that may be wrong with a component, see [`LoadError`].
@@ -97,20 +107,33 @@ impl Engine {
         let inspection = inspect(bytes, &self.inner.runtime.limits)?;
         let track = inspection.check()?;
         let load = self.inner.load_of(&inspection.digest);
-        let mut failure = load.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = failure.as_ref() {
+        let mut load = load.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &load.failure {
             return Err(error.clone());
         }
-        let loaded = self.load_checked(bytes, track, inspection);
-        if let Err(error) = &loaded
-            && !error.is_temporary()
-        {
-            *failure = Some(error.clone());
+        if let Some(loaded) = load.loaded.upgrade() {
+            return Ok(Policy(loaded));
         }
-        loaded
+        match self.load_checked(bytes, track, inspection) {
+            Ok(loaded) => {
+                load.loaded = Arc::downgrade(&loaded);
+                Ok(Policy(loaded))
+            }
+            Err(error) => {
+                if !error.is_temporary() {
+                    load.failure = Some(error.clone());
+                }
+                Err(error)
+            }
+        }
     }
 
-    fn load_checked(&self, bytes: &[u8], track: Track, inspection: Inspection) -> Result<Policy, LoadError> {
+    fn load_checked(
+        &self,
+        bytes: &[u8],
+        track: Track,
+        inspection: Inspection,
+    ) -> Result<Arc<Loaded>, LoadError> {
         let component = self.inner.component(bytes, &inspection.digest)?;
         let mismatch = |error: wasmtime::Error| LoadError::Mismatch { because: format!("{error:#}") };
         let linker = imports::link(&component).map_err(mismatch)?;
@@ -124,18 +147,12 @@ impl Engine {
                 reproducible: fault.reproducible,
             },
         })?;
-        Ok(Policy {
-            inner: Arc::clone(&self.inner),
-            binding: Arc::from(binding),
-            manifest,
-            inspection,
-            track,
-        })
+        Ok(Arc::new(Loaded { inner: Arc::clone(&self.inner), binding, manifest, inspection, track }))
     }
 }
 
 impl Inner {
-    fn load_of(&self, digest: &Digest) -> Arc<Mutex<Option<LoadError>>> {
+    fn load_of(&self, digest: &Digest) -> Arc<Mutex<Load>> {
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         if loads.len() >= REMEMBERED_FAILURES {
             // Loads in progress are held by somebody else, too, and stay.
@@ -164,44 +181,53 @@ impl Inner {
 
 /// A loaded policy. Cheap to clone; may be called from many threads at once.
 #[derive(Clone)]
-pub struct Policy {
+pub struct Policy(Arc<Loaded>);
+
+struct Loaded {
     inner: Arc<Inner>,
-    binding: Arc<dyn Binding>,
+    binding: Box<dyn Binding>,
     manifest: Manifest,
     inspection: Inspection,
     track: Track,
 }
 
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, digest) = (&self.manifest.name, &self.inspection.digest);
+        f.debug_struct("Loaded").field("name", name).field("digest", digest).finish()
+    }
+}
+
 impl std::fmt::Debug for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Policy").field("name", &self.manifest.name).field("digest", self.digest()).finish()
+        f.debug_tuple("Policy").field(&self.0).finish()
     }
 }
 
 impl Policy {
     /// What the policy says about itself.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.0.manifest
     }
 
     /// The contract's track that it speaks.
     pub fn track(&self) -> Track {
-        self.track
+        self.0.track
     }
 
     /// SHA-256 of the component.
     pub fn digest(&self) -> &Digest {
-        &self.inspection.digest
+        &self.0.inspection.digest
     }
 
     /// What the component imports and exports, and its size.
     pub fn inspection(&self) -> &Inspection {
-        &self.inspection
+        &self.0.inspection
     }
 
     /// Lets the policy check settings; no problems means that they are fine.
     pub fn validate(&self, settings: &Settings) -> Call<Vec<Problem>> {
-        self.binding.validate(&self.inner.runtime, settings)
+        self.0.binding.validate(&self.0.inner.runtime, settings)
     }
 
     /// Asks the policy. `proposed` is what entries before it in the chain propose.
@@ -209,12 +235,12 @@ impl Policy {
     /// Blocks until the guest ends: by itself, by fuel, or by the backstop.
     pub fn decide(&self, context: &Context, proposed: Option<&Decision>) -> Call<Answer> {
         // A modifier hands on what was proposed to it; those kinds of action are not of its making (wit/README.md).
-        let mut declared = Cow::Borrowed(self.manifest.actions.as_slice());
+        let mut declared = Cow::Borrowed(self.0.manifest.actions.as_slice());
         if let Some(proposed) = proposed {
             declared.to_mut().extend(proposed.actions.iter().map(|action| action.operation.kind()));
         }
         let request = wit::Request { context, proposed, declared: &declared };
-        self.binding.decide(&self.inner.runtime, request)
+        self.0.binding.decide(&self.0.inner.runtime, request)
     }
 }
 
