@@ -1,7 +1,7 @@
 //! Compiling in a child process under resource limits, because compiling is outside of wasmtime's promise of safety.
 //!
 //! In: a checked component. Out: machine code, or why not. A component of 35 KB can make the compiler want 3.8 GB or
-//! minutes; then the child dies and nothing else does. The child gets no environment and reads only its stdin.
+//! minutes; then the child dies and nothing else does. The child gets none of our environment and reads only its stdin.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -127,6 +127,8 @@ impl Compiler {
             .args(self.limits.arguments())
             .env_clear()
             .env("RAYON_NUM_THREADS", threads.to_string())
+            // So does a gigabyte that mimalloc, if the program has it, reserves when it starts.
+            .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

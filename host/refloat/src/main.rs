@@ -19,6 +19,10 @@ mod source;
 
 use std::process::ExitCode;
 
+/// Contexts, objects and answers are thousands of small texts; see `mimalloc` in the workspace's manifest.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match command_line::read(std::env::args_os()) {
         Ok(args::Command::CompileComponent(args)) => return commands::compile_component::run(&args),

@@ -20,6 +20,10 @@ use policy_engine::{Compiler, Engine, Limits, Policy};
 use self::measure::{Spread, in_turns, median, private_memory_kib, throughput};
 use self::table::Table;
 
+/// As in `refloat` itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// A size of context, and what a decision on it should cost in microseconds.
