@@ -8,6 +8,21 @@ use std::fmt;
 use crate::{ActionKind, Class, Operation, Retryability, Severity, Trigger};
 
 macro_rules! names {
+    ($type:ident $example:literal { $($case:ident $name:literal,)+ } Other) => {
+        names! { $type $example { $($case $name,)+ } Other "" }
+
+        impl $type {
+            /// The name, without making a text of it.
+            #[doc = concat!("\n```\nuse refloat_policy::", stringify!($type), ";\n\n")]
+            #[doc = concat!("assert_eq!(", stringify!($type), "::Other(\"new\".to_owned()).name(), \"new\");\n```")]
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$case => $name,)+
+                    Self::Other(name) => name,
+                }
+            }
+        }
+    };
     ($type:ident $example:literal { $($case:ident $name:literal,)+ } $other:ident $prefix:literal) => {
         #[doc = concat!("```\nuse refloat_policy::", stringify!($type), ";\n\n", $example, "\n```")]
         impl fmt::Display for $type {
@@ -47,7 +62,7 @@ names! {
         ApprovalResolved "approval-resolved",
         ApprovalExpired "approval-expired",
         Manual "manual",
-    } Other ""
+    } Other
 }
 
 names! {
@@ -76,7 +91,7 @@ names! {
         Internal "internal",
         RollbackFailed "rollback-failed",
         Unknown "unknown",
-    } Other ""
+    } Other
 }
 
 names! {
@@ -87,7 +102,7 @@ names! {
         NeedsChange "needs-change",
         Never "never",
         Unknown "unknown",
-    } Other ""
+    } Other
 }
 
 names! {
@@ -113,7 +128,7 @@ names! {
         Info "info",
         Warning "warning",
         Critical "critical",
-    } Other ""
+    } Other
 }
 
 impl Operation {
