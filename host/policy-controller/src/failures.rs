@@ -28,12 +28,14 @@ pub struct Attention {
     pub now: bool,
     /// When there may be, if nothing else happens.
     pub look_again: Option<Timestamp>,
+    /// Whether what is waited for is watched by nobody: an AnalysisRun whose end Kargo may have missed.
+    pub polls: bool,
 }
 
 /// Whether the stores show anything to do, so that quiet Stages cost no request.
 pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
     let Some((found, promotions)) = in_stores(host, key, ruling) else {
-        return Attention { now: true, look_again: None };
+        return Attention { now: true, look_again: None, polls: false };
     };
     let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
     let has_news = wanted(host, key, ruling, &found).any(|failure| {
@@ -41,7 +43,7 @@ pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
         !is_left_alone && is_news(host, key, &promotions, failure)
     });
     let may_be_stuck = found.wants_run && may_refresh_or_ask(ruling);
-    Attention { now: has_news || may_be_stuck, look_again: found.look_again }
+    Attention { now: has_news || may_be_stuck, look_again: found.look_again, polls: may_be_stuck }
 }
 
 fn may_refresh_or_ask(ruling: &Ruling) -> bool {

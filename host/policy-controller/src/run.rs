@@ -37,8 +37,8 @@ use crate::{acceptance, visit};
 const HANDLERS: usize = 16;
 /// How often policies are looked at when nothing changes: rights and ConfigMaps are not watched.
 const ACCEPT_EVERY: Duration = Duration::from_secs(30);
-/// Every Stage is visited after so many looks at policies that found nothing new: watches and deadlines bring those that
-/// want attention, and this is for whatever a mistake of ours has made them miss.
+/// Every Stage is visited after so many looks that found nothing new anywhere: watches and deadlines bring those that want
+/// attention, and this is for whatever a mistake of ours has made them miss.
 const LOOKS_PER_VISIT: u32 = 10;
 /// Pause before a visit that failed is repeated; doubled with every failure in a row.
 const AFTER_ERROR: Duration = Duration::from_secs(5);

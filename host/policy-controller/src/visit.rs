@@ -107,6 +107,9 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     };
     let found = failures::in_scene(host, &ruling, &scene);
     let mut next = look_again(host, found.look_again);
+    if attention.polls {
+        next = next.or_sooner(Next::After(LOOK_AGAIN));
+    }
     let mut is_fresh = true;
     // One that cannot be read or written must not keep its neighbours waiting.
     let mut failed = Vec::new();
