@@ -478,6 +478,20 @@ fn a_damaged_or_foreign_cache_is_compiled_again() {
     assert!(matches!(foreign.load(hostile()), Err(LoadError::Compiler { .. })), "another key, another cache");
 }
 
+#[test]
+fn what_somebody_has_loaded_is_loaded_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::new(&Limits::default(), &compiler(), directory.path()).unwrap();
+    let loaded = engine.load(hostile()).unwrap();
+    let compiled = || files_below(directory.path()).into_iter().filter(|path| path.extension().is_some());
+    compiled().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_eq!(engine.load(hostile()).unwrap().digest(), loaded.digest());
+    assert_eq!(compiled().count(), 0, "nothing is compiled while somebody has it");
+    drop(loaded);
+    engine.load(hostile()).unwrap();
+    assert_ne!(compiled().count(), 0);
+}
+
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
