@@ -331,7 +331,8 @@ impl Night {
 
     fn records(&self) -> anyhow::Result<Vec<Record>> {
         let objects: Vec<Value> = self.server.look(|objects| {
-            objects.list("refloat.dev", "decisionrecords", "").into_iter().cloned().collect()
+            let all = objects.list("refloat.dev", "decisionrecords", "").into_iter();
+            all.map(|object| Value::clone(object)).collect()
         });
         let record = |object: Value| {
             let object: DecisionRecord = serde_json::from_value(object)?;

@@ -51,23 +51,25 @@ pub(crate) fn set(stage: &mut Value, condition: &Condition, world: &World) {
     if generation != 0 {
         put(&mut new, &["observedGeneration"], json!(generation));
     }
-    let mut all = list(stage, &["status", "conditions"]).to_vec();
+    let Some(all) = all(stage) else {
+        put(stage, &["status", "conditions"], json!([new]));
+        return;
+    };
     match all.iter_mut().find(|old| text(old, &["type"]) == condition.kind) {
         Some(old) => *old = new,
         None => all.push(new),
     }
-    put(stage, &["status", "conditions"], Value::Array(all));
+}
+
+fn all(stage: &mut Value) -> Option<&mut Vec<Value>> {
+    stage.get_mut("status")?.get_mut("conditions")?.as_array_mut()
 }
 
 /// Takes a condition away.
 pub(crate) fn delete(stage: &mut Value, kind: &str) {
-    let left: Vec<Value> = list(stage, &["status", "conditions"])
-        .iter()
-        .filter(|condition| text(condition, &["type"]) != kind)
-        .cloned()
-        .collect();
-    match left.is_empty() {
-        true => remove(stage, &["status", "conditions"]),
-        false => put(stage, &["status", "conditions"], Value::Array(left)),
+    let Some(all) = all(stage) else { return };
+    all.retain(|condition| text(condition, &["type"]) != kind);
+    if all.is_empty() {
+        remove(stage, &["status", "conditions"]);
     }
 }

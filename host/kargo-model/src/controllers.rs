@@ -4,6 +4,7 @@
 //! comes next; an empty answer means that everything rests, until [`Controllers::next_wake`]. It must not carry out
 //! anything. Source: `regular_stages.go:430-560` (order of the parts), `control_flow_stages.go` (those are left alone).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -337,7 +338,7 @@ struct Pass<'a> {
     /// What it began with.
     began: &'a Value,
     /// What the API server has.
-    stored: Value,
+    stored: Cow<'a, Value>,
     /// What this pass has made of it.
     stage: Value,
     effects: Vec<Effect>,
@@ -345,7 +346,7 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn on(world: &'a World, stage: &'a Value) -> Self {
-        Self { world, began: stage, stored: stage.clone(), stage: stage.clone(), effects: Vec::new() }
+        Self { world, began: stage, stored: Cow::Borrowed(stage), stage: stage.clone(), effects: Vec::new() }
     }
 
     fn save(&mut self) {
@@ -356,7 +357,7 @@ impl<'a> Pass<'a> {
     fn write(&mut self) {
         if let Some(patch) = verification::status_patch(&self.stored, &self.stage) {
             self.effects.push(patch);
-            self.stored = self.stage.clone();
+            self.stored = Cow::Owned(self.stage.clone());
         }
     }
 

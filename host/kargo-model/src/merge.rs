@@ -24,11 +24,8 @@ pub fn apply(target: &mut Value, patch: &Value) {
 
 /// The smallest merge patch that turns `old` into `new`; `None` when they are equal.
 pub fn diff(old: &Value, new: &Value) -> Option<Value> {
-    if old == new {
-        return None;
-    }
     let (Some(old_map), Some(new_map)) = (old.as_object(), new.as_object()) else {
-        return Some(new.clone());
+        return (old != new).then(|| new.clone());
     };
     let mut patch = Map::new();
     for key in old_map.keys().filter(|key| !new_map.contains_key(*key)) {
@@ -46,7 +43,7 @@ pub fn diff(old: &Value, new: &Value) -> Option<Value> {
             }
         }
     }
-    Some(Value::Object(patch))
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! It must not decide anything: rules live in the modules named after them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -149,7 +150,8 @@ pub struct World {
     pub templates: Templates,
     /// Which of Kargo's flaws there are.
     pub flaws: Flaws,
-    objects: BTreeMap<ObjectKey, Value>,
+    /// Shared: a world at another moment is made for every look ahead, and one for every request that webhooks see.
+    objects: Arc<BTreeMap<ObjectKey, Arc<Value>>>,
 }
 
 impl World {
@@ -160,7 +162,7 @@ impl World {
             control_plane: ControlPlane::default(),
             templates: Templates::default(),
             flaws: Flaws::default(),
-            objects: BTreeMap::new(),
+            objects: Arc::default(),
         }
     }
 
@@ -170,31 +172,32 @@ impl World {
     }
 
     /// Adds or replaces an object; one of an unknown kind is left out.
-    pub fn put(&mut self, value: Value) {
+    pub fn put(&mut self, value: impl Into<Arc<Value>>) {
+        let value = value.into();
         if let Some(key) = ObjectKey::of(&value) {
-            self.objects.insert(key, value);
+            self.put_under(key, value);
         }
     }
 
     /// Stores an object under a key that is not its own, as the API server does with what a webhook renamed during
     /// server-side apply (capture `g/ssa-phantom`).
-    pub fn put_under(&mut self, key: ObjectKey, value: Value) {
-        self.objects.insert(key, value);
+    pub fn put_under(&mut self, key: ObjectKey, value: impl Into<Arc<Value>>) {
+        Arc::make_mut(&mut self.objects).insert(key, value.into());
     }
 
     /// Takes an object away.
-    pub fn remove(&mut self, key: &ObjectKey) -> Option<Value> {
-        self.objects.remove(key)
+    pub fn remove(&mut self, key: &ObjectKey) -> Option<Arc<Value>> {
+        Arc::make_mut(&mut self.objects).remove(key)
     }
 
     /// The object under `key`.
     pub fn find(&self, key: &ObjectKey) -> Option<&Value> {
-        self.objects.get(key)
+        self.objects.get(key).map(Arc::as_ref)
     }
 
     /// The object of that kind, namespace and name.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&ObjectKey::new(kind, namespace, name))
+        self.objects.get(&ObjectKey::new(kind, namespace, name)).map(Arc::as_ref)
     }
 
     /// All objects of a kind in a namespace, by name.
@@ -202,7 +205,7 @@ impl World {
         self.objects
             .range(ObjectKey::new(kind, namespace, "")..)
             .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
-            .map(|(_, value)| value)
+            .map(|(_, value)| value.as_ref())
     }
 
     /// All objects of a kind, by namespace and name.
@@ -210,7 +213,7 @@ impl World {
         self.objects
             .range(ObjectKey::new(kind, "", "")..)
             .take_while(move |(key, _)| key.kind == kind)
-            .map(|(_, value)| value)
+            .map(|(_, value)| value.as_ref())
     }
 
     /// The keys of all Stages, by namespace and name.
@@ -233,16 +236,16 @@ impl World {
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::PatchStatus { key, patch } => {
-                if let Some(value) = self.objects.get_mut(key) {
-                    merge::apply(value, &json!({ "status": patch }));
-                }
+                self.edit(key, |value| merge::apply(value, &json!({ "status": patch })));
             }
-            Effect::Patch { key, patch } => {
-                if let Some(value) = self.objects.get_mut(key) {
-                    merge::apply(value, patch);
-                }
-            }
+            Effect::Patch { key, patch } => self.edit(key, |value| merge::apply(value, patch)),
             Effect::Create(value) => self.put(value.clone()),
+        }
+    }
+
+    fn edit(&mut self, key: &ObjectKey, edit: impl FnOnce(&mut Value)) {
+        if let Some(value) = Arc::make_mut(&mut self.objects).get_mut(key) {
+            edit(Arc::make_mut(value));
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn answer(
         Subject::Named => {
             let groups = spec.get("groups").and_then(Value::as_array).into_iter().flatten();
             let groups = groups.filter_map(Value::as_str).map(str::to_owned).collect();
-            User::exactly(text(&spec, "/user"), groups)
+            User::exactly(text(&spec, &["user"]), groups)
         }
     };
     let mut status = json!({"allowed": false});
@@ -75,7 +75,7 @@ pub(crate) fn answer(
 }
 
 fn attributes(spec: &Value) -> Option<Attributes> {
-    let of = |key: &str, name: &str| text(spec, &format!("/{key}/{name}")).to_owned();
+    let of = |key: &str, name: &str| text(spec, &[key, name]).to_owned();
     if spec.get("resourceAttributes").is_some() {
         let of = |name| of("resourceAttributes", name);
         return Some(Attributes {

@@ -4,6 +4,7 @@
 //! Order, as on the server: impersonation, rights, then whether there is such a thing at all.
 //! Source: `apiserver/pkg/endpoints/filters/{impersonation,authorization}.go`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -101,8 +102,8 @@ impl Hearing<'_> {
     }
 
     /// The sender, or whom they may be taken for.
-    fn user(&self, sender: &User) -> Result<User, Refusal> {
-        let Some(target) = &self.call.impersonate else { return Ok(sender.clone()) };
+    fn user<'u>(&self, sender: &'u User) -> Result<Cow<'u, User>, Refusal> {
+        let Some(target) = &self.call.impersonate else { return Ok(Cow::Borrowed(sender)) };
         let rights = self.rights();
         let (resource, namespace, name) = match service_account(&target.user) {
             Some((namespace, name)) => ("serviceaccounts", namespace, name),
@@ -113,14 +114,14 @@ impl Hearing<'_> {
             rights.check(sender, &impersonation("groups", "", group))?;
         }
         if target.groups.is_empty() {
-            return Ok(User::new(&target.user));
+            return Ok(Cow::Owned(User::new(&target.user)));
         }
         // Named groups are all there are, beside the one of everybody.
         let mut groups = target.groups.clone();
         if !groups.iter().any(|group| group == AUTHENTICATED || group == "system:unauthenticated") {
             groups.push(AUTHENTICATED.to_owned());
         }
-        Ok(User::exactly(&target.user, groups))
+        Ok(Cow::Owned(User::exactly(&target.user, groups)))
     }
 
     fn review_access(&self, user: &User) -> Result<Answer, Refusal> {

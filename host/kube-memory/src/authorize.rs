@@ -130,6 +130,14 @@ impl Decision {
 pub trait Authorizer: Send + Sync {
     /// Whether `user` may do what `attributes` say, with the objects as they are now.
     fn decide(&self, user: &User, attributes: &Attributes, objects: &Objects<'_>) -> Decision;
+
+    /// Why not; `None` when `user` may. What [`Authorizer::decide`] says, for whoever does not want to know by which rule.
+    fn denial(&self, user: &User, attributes: &Attributes, objects: &Objects<'_>) -> Option<String> {
+        match self.decide(user, attributes, objects) {
+            Decision::Allowed(_) => None,
+            Decision::Denied(reason) => Some(reason),
+        }
+    }
 }
 
 /// The authorizer with what it decides by.
@@ -146,9 +154,9 @@ impl Rights<'_> {
 
     /// Refuses what is not allowed.
     pub(crate) fn check(&self, user: &User, wanted: &Attributes) -> Result<(), Refusal> {
-        match self.decide(user, wanted) {
-            Decision::Allowed(_) => Ok(()),
-            Decision::Denied(reason) => Err(wanted.refusal(user.name(), &reason)),
+        match self.authorizer.denial(user, wanted, &self.objects) {
+            None => Ok(()),
+            Some(reason) => Err(wanted.refusal(user.name(), &reason)),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn object(call: &Call, resource: &Resource) -> Result<Value, Refusal>
 
 /// Whether it says that it is of that kind, as far as it says anything.
 fn check_kind(object: &Value, call: &Call, resource: &Resource) -> Result<(), Refusal> {
-    let (api_version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
+    let (api_version, kind) = (text(object, &["apiVersion"]), text(object, &["kind"]));
     let Resource { group, version, kind: expected_kind, .. } = resource;
     let expected = resource.api_version();
     if resource.is_custom() {

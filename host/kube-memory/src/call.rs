@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
 use http::request::Parts;
+use http::{HeaderName, Method, header};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ impl Call {
     pub(crate) fn new(parts: &Parts, body: Vec<u8>) -> Self {
         let query: BTreeMap<String, String> =
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let header = |name: &str| {
+        let header = |name: HeaderName| {
             let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
@@ -99,25 +99,22 @@ impl Call {
             subresource: String::new(),
             namespace: String::new(),
             name: String::new(),
-            content_type: header("content-type"),
-            user_agent: header("user-agent"),
+            content_type: header(header::CONTENT_TYPE),
+            user_agent: header(header::USER_AGENT),
             impersonate: impersonated(parts),
-            wants_metadata: header("accept").contains("as=PartialObjectMetadata"),
+            wants_metadata: header(header::ACCEPT).contains("as=PartialObjectMetadata"),
             query,
             body,
         };
-        call.take_path_apart(&parts.method);
+        call.take_path_apart(&parts.method, parts.uri.path());
         call
     }
 
-    fn take_path_apart(&mut self, method: &Method) {
-        let path = self.path.clone();
-        let segments: Vec<String> = path
-            .trim_matches('/')
-            .split('/')
-            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-            .collect();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    fn take_path_apart(&mut self, method: &Method, path: &str) {
+        let segments = path.trim_matches('/').split('/');
+        let segments: Vec<_> =
+            segments.map(|segment| percent_decode_str(segment).decode_utf8_lossy()).collect();
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let rest: &[&str] = match segments.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => {
                 self.version = (*version).to_owned();

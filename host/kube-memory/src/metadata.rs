@@ -27,10 +27,9 @@ const FIELDS: [&str; 14] = [
     "uid",
 ];
 
-/// The text at a path of keys (`/roleRef/kind`), or nothing. No key here has to be escaped, as a JSON pointer would:
-/// rights are looked up for each request, and [`Value::pointer`] makes two texts of each key.
-pub(crate) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
-    let found = path.split('/').skip(1).try_fold(object, |value, key| value.get(key));
+/// The text at a path of keys, or nothing.
+pub(crate) fn text<'a>(object: &'a Value, path: &[&str]) -> &'a str {
+    let found = path.iter().try_fold(object, |value, key| value.get(key));
     found.and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -70,7 +69,10 @@ pub(crate) fn edit(value: &mut Value, change: impl FnOnce(&mut Map<String, Value
 
 /// Changes a field that is an object; it is made when it is missing.
 pub(crate) fn edit_field(object: &mut Value, key: &str, change: impl FnOnce(&mut Map<String, Value>)) {
-    edit(object, |fields| edit(fields.entry(key).or_insert_with(|| json!({})), change));
+    edit(object, |fields| match fields.get_mut(key) {
+        Some(field) => edit(field, change),
+        None => edit(fields.entry(key).or_insert(Value::Null), change),
+    });
 }
 
 /// An object without everything but its metadata.
@@ -93,11 +95,11 @@ pub(crate) fn partial(answer: &Value) -> Value {
 
 /// Sets a field of `metadata`, or removes it.
 pub(crate) fn set(object: &mut Value, name: &str, value: Option<Value>) {
-    edit_field(object, "metadata", |metadata| {
-        match value {
-            Some(value) => metadata.insert(name.to_owned(), value),
-            None => metadata.remove(name),
-        };
+    edit_field(object, "metadata", |metadata| match (value, metadata.get_mut(name)) {
+        (Some(value), Some(field)) => *field = value,
+        (Some(value), None) => drop(metadata.insert(name.to_owned(), value)),
+        (None, Some(_)) => drop(metadata.remove(name)),
+        (None, None) => {}
     });
 }
 

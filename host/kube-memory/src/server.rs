@@ -110,10 +110,9 @@ impl ApiServer {
 
     /// A client of that user. It must be made inside of a tokio runtime, whose clock it then follows.
     pub fn client(&self, user: &User) -> kube::Client {
-        let (shared, user) = (Arc::clone(&self.0), user.clone());
+        let (shared, user) = (Arc::clone(&self.0), Arc::new(user.clone()));
         let service = tower::service_fn(move |request| {
-            let (shared, user) = (Arc::clone(&shared), user.clone());
-            async move { serve(shared, user, request).await }
+            serve(Arc::clone(&shared), Arc::clone(&user), request)
         });
         kube::Client::new(service, "default")
     }
@@ -155,9 +154,10 @@ impl ApiServer {
         self.0.lock().trail.hash()
     }
 
-    /// The version of the last change.
-    pub fn version(&self) -> u64 {
-        self.0.with_store(Store::version)
+    /// The version of the last change of a kind, by group and plural; 0 when there was none.
+    pub fn version_of(&self, group: &str, plural: &str) -> u64 {
+        let kind = self.0.resources.iter().position(|resource| resource.is(group, plural));
+        kind.map_or(0, |kind| self.0.with_store(|store| store.last_of_kind(kind)))
     }
 
     /// Forgets earlier versions: whoever asks for one from then on, or watches and is not up to date, gets 410.
@@ -238,7 +238,7 @@ impl Shared {
 
 async fn serve(
     shared: Arc<Shared>,
-    user: User,
+    user: Arc<User>,
     request: Request<Body>,
 ) -> Result<Response<AnswerBody>, BoxError> {
     let (parts, body) = request.into_parts();

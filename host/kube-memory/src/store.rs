@@ -182,15 +182,15 @@ pub struct Objects<'a> {
 
 impl<'a> Objects<'a> {
     /// An object by group, plural, namespace (empty for what has none) and name.
-    pub fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<&'a Value> {
+    pub fn get(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<&'a Arc<Value>> {
         let kind = self.kind(group, plural)?;
-        self.store.get(&Key::new(kind, namespace, name)).map(Arc::as_ref)
+        self.store.get(&Key::new(kind, namespace, name))
     }
 
     /// All objects of a kind in a namespace, or everywhere when that is empty, in order of their names.
-    pub fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<&'a Value> {
+    pub fn list(&self, group: &str, plural: &str, namespace: &str) -> Vec<&'a Arc<Value>> {
         let Some(kind) = self.kind(group, plural) else { return Vec::new() };
-        self.store.list(kind, &prefix(namespace)).map(|(_, object)| object.as_ref()).collect()
+        self.store.list(kind, &prefix(namespace)).map(|(_, object)| object).collect()
     }
 
     /// Everything, in order of kinds and names.

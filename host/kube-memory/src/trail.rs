@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::answer::Answer;
@@ -53,11 +53,24 @@ impl Trail {
     }
 }
 
+/// What a new object calls itself.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    metadata: Name,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Name {
+    name: String,
+}
+
 /// A request as the trail shows it, before its answer is known.
 pub(crate) fn request(call: &Call, user: &str, at: String) -> Request {
     let name_sent = || {
-        let object: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-        crate::metadata::field_text(&object, "name").to_owned()
+        let object: Named = serde_json::from_slice(&call.body).unwrap_or_default();
+        object.metadata.name
     };
     Request {
         user: user.to_owned(),

@@ -52,10 +52,10 @@ pub(crate) struct Watch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bookmarks {
+    /// None are wanted, or the last one was sent.
     No,
-    NextAt(Instant),
-    /// The last one was sent.
-    Done,
+    /// The time of the next one, and whether there was something to tell in it at the last look.
+    Next { at: Instant, has_news: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Watch {
         }
         watch.start(call, store)?;
         if call.is_set("allowWatchBookmarks") {
-            watch.bookmarks = watch.next_bookmark(now);
+            watch.bookmarks = watch.bookmark_after(now, now, false);
         }
         Ok(watch)
     }
@@ -134,9 +134,33 @@ impl Watch {
         Ok(())
     }
 
-    fn next_bookmark(&self, now: Instant) -> Bookmarks {
-        let last = self.ends_at.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(now);
-        if last < now { Bookmarks::Done } else { Bookmarks::NextAt(last.min(now + BOOKMARK_EVERY)) }
+    /// The first one after `now`, when there was or would have been one at `last`.
+    fn bookmark_after(&self, now: Instant, last: Instant, has_news: bool) -> Bookmarks {
+        let end = self.ends_at.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(last);
+        let mut at = last;
+        while at <= now && at < end {
+            at = (at + BOOKMARK_EVERY).min(end);
+        }
+        if at <= now { Bookmarks::No } else { Bookmarks::Next { at, has_news } }
+    }
+
+    /// Sends a bookmark if it is time, and says when the next one is, if there is something to tell in it.
+    fn look_at_bookmarks(&mut self, store: &Store, now: Instant) -> Option<Instant> {
+        let Bookmarks::Next { at, has_news: is_awaited } = self.bookmarks else { return None };
+        // Of a quiet kind there is nothing to tell: the real server's cache of it has not moved on either.
+        let news = store.last_of_kind(self.kind).min(self.seen);
+        let mut has_news = self.told.is_some_and(|told| told < news);
+        if at <= now && is_awaited && has_news {
+            has_news = false;
+            self.told = Some(self.seen);
+            let line = self.bookmark(None);
+            self.lines.push_back(line);
+        }
+        self.bookmarks = self.bookmark_after(now, at, has_news);
+        match self.bookmarks {
+            Bookmarks::Next { at, has_news: true } => Some(at),
+            Bookmarks::Next { has_news: false, .. } | Bookmarks::No => None,
+        }
     }
 
     fn bookmark(&self, annotations: Option<Value>) -> String {
@@ -206,22 +230,7 @@ impl Watch {
             self.state = State::Ending;
             return now;
         }
-        if let Bookmarks::NextAt(at) = self.bookmarks
-            && at <= now
-        {
-            // Of a quiet kind there is nothing to tell: the real server's cache of it has not moved on either.
-            let news = store.last_of_kind(self.kind).min(self.seen);
-            if self.told.is_some_and(|told| told < news) {
-                self.told = Some(self.seen);
-                let line = self.bookmark(None);
-                self.lines.push_back(line);
-            }
-            self.bookmarks = self.next_bookmark(now + Duration::from_nanos(1));
-        }
-        let bookmark = match self.bookmarks {
-            Bookmarks::NextAt(at) => Some(at),
-            Bookmarks::No | Bookmarks::Done => None,
-        };
+        let bookmark = self.look_at_bookmarks(store, now);
         let times = [Some(self.ends_at), lagging, bookmark, self.breaks.map(|(at, _)| at)];
         times.into_iter().flatten().min().unwrap_or(self.ends_at)
     }
@@ -279,8 +288,9 @@ fn line_of(change: &Change, selector: &Selector) -> Option<String> {
     }
 }
 
+/// The type first, as `WatchEvent` of Kubernetes has it: whoever reads on then knows what the object is.
 fn event(kind: &str, object: &Value) -> String {
-    format!("{{\"object\":{object},\"type\":\"{kind}\"}}\n")
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
 }
 
 fn check_options(call: &Call) -> Result<(), Refusal> {

@@ -215,7 +215,7 @@ async fn busy_run(seed: u64) -> (String, String) {
     futures::future::join_all(tasks).await;
     let stored = server.look(|objects| {
         let all = objects.list("kargo.akuity.io", "promotions", "shop");
-        serde_json::to_string(&all).unwrap()
+        serde_json::to_string(&all.iter().map(|object| object.as_ref()).collect::<Vec<_>>()).unwrap()
     });
     (server.log_hash(), format!("{stored}\n{:?}", heard(&notes)))
 }

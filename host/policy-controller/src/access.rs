@@ -22,8 +22,9 @@ use crate::host::Host;
 use crate::queue::StageKey;
 use crate::requests::RequestError;
 
-/// How long statuses are written from an answer that everything is granted. A decision always asks anew.
-const GRANTED_FOR: Duration = Duration::from_secs(300);
+/// How long statuses are written from an answer that everything is granted. A decision always asks anew, and of 10,000
+/// Stages each has three rights to ask for.
+const GRANTED_FOR: Duration = Duration::from_secs(900);
 /// The same for an answer that something lacks: whoever grants it wants to see that soon.
 const LACKING_FOR: Duration = Duration::from_secs(25);
 /// How long an account counts as one of Kargo's control plane. Kargo learns another pattern only in a restart, and a dry

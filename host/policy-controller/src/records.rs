@@ -110,7 +110,10 @@ pub async fn write(
         let name = object.metadata.name.clone().unwrap_or_default();
         host.metrics.request("create", "decisionrecords");
         match api(host, key).create(&PostParams::default(), &object).await {
-            Ok(_) => return Ok((name, number)),
+            Ok(_) => {
+                host.fullness.written();
+                return Ok((name, number));
+            }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(source) => {
                 let project = key.project.to_string();

@@ -5,6 +5,7 @@
 //! fails is logged and tried at the next sweep. Nothing of Kargo is ever deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use crate::host::Host;
 
 /// How often there is a sweep. Ten failures of one Stage within it leave ten records too many for that long.
 pub const EVERY: Duration = Duration::from_secs(120);
+/// Records are listed again after so many sweeps in which nothing was written and no incident ended: for what others have
+/// written. Thousands of them are not listed every two minutes for nothing.
+const QUIET_SWEEPS: u32 = 30;
 /// Objects per page of a list.
 const PAGE: u32 = 500;
 /// What a record is taken to weigh that does not say so: what it may weigh at most.
@@ -32,9 +36,15 @@ const UNKNOWN_BYTES: u64 = 64 * 1024;
 #[derive(Default)]
 pub struct Fullness {
     percent: Mutex<BTreeMap<ProjectName, u64>>,
+    n_written: AtomicU64,
 }
 
 impl Fullness {
+    /// A record was written.
+    pub fn written(&self) {
+        self.n_written.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Percent of the Project's bound or of the cluster's, whichever is fuller, when people should know.
     pub fn warning(&self, project: &ProjectName) -> Option<u64> {
         let percent = self.percent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,11 +76,27 @@ impl Fullness {
 
 /// Sweeps now and then, for ever.
 pub async fn sweep_for_ever(host: &Host) {
+    let mut quiet = Quiet::default();
     loop {
         tokio::time::sleep(EVERY).await;
-        if let Err(error) = sweep(host).await {
+        if let Err(error) = sweep(host, &mut quiet).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "no room made");
         }
+    }
+}
+
+/// The last sweep that had no record to drop, and how many there were since that did not look.
+#[derive(Default)]
+struct Quiet {
+    basis: Option<(u64, OpenIncidents)>,
+    n_sweeps: u32,
+}
+
+impl Quiet {
+    /// Whether records have to be looked at.
+    fn ends(&mut self, now: &(u64, OpenIncidents)) -> bool {
+        self.n_sweeps = self.n_sweeps.saturating_add(1);
+        self.n_sweeps > QUIET_SWEEPS || self.basis.as_ref() != Some(now)
     }
 }
 
@@ -78,13 +104,11 @@ pub async fn sweep_for_ever(host: &Host) {
 ///
 /// # Errors
 /// When the records cannot be listed. What was deleted before stays deleted.
-pub async fn sweep(host: &Host) -> Result<(), kube::Error> {
-    let records = records(host).await?;
-    let bytes = host.fullness.set(&records);
-    host.metrics.record_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    let open = open_incidents(host);
-    for (project, name) in retention::records_to_drop(&records, &open) {
-        delete::<DecisionRecord>(host, "decisionrecords", &project, &name).await;
+async fn sweep(host: &Host, quiet: &mut Quiet) -> Result<(), kube::Error> {
+    let now = (host.fullness.n_written.load(Ordering::Relaxed), open_incidents(host));
+    if quiet.ends(&now) {
+        let has_dropped = sweep_records(host, &now.1).await?;
+        *quiet = Quiet { basis: (!has_dropped).then_some(now), n_sweeps: 0 };
     }
     for (project, name) in old_incidents(host) {
         delete::<Incident>(host, "incidents", &project, name.as_str()).await;
@@ -93,6 +117,18 @@ pub async fn sweep(host: &Host) -> Result<(), kube::Error> {
         delete::<StageRecord>(host, "stagerecords", &project, &name).await;
     }
     Ok(())
+}
+
+/// Says whether there was one to drop: what could not be deleted is tried at the next sweep.
+async fn sweep_records(host: &Host, open: &OpenIncidents) -> Result<bool, kube::Error> {
+    let records = records(host).await?;
+    let bytes = host.fullness.set(&records);
+    host.metrics.record_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let dropped = retention::records_to_drop(&records, open);
+    for (project, name) in &dropped {
+        delete::<DecisionRecord>(host, "decisionrecords", project, name).await;
+    }
+    Ok(!dropped.is_empty())
 }
 
 async fn records(host: &Host) -> Result<Vec<KeptRecord>, kube::Error> {
@@ -123,7 +159,9 @@ fn kept(object: &PartialObjectMeta<DecisionRecord>) -> KeptRecord {
     }
 }
 
-fn open_incidents(host: &Host) -> BTreeSet<(ProjectName, IncidentName)> {
+type OpenIncidents = BTreeSet<(ProjectName, IncidentName)>;
+
+fn open_incidents(host: &Host) -> OpenIncidents {
     host.stores.with(|known| {
         let all = known.incidents.iter().flat_map(|(key, all)| all.iter().map(move |one| (key, one)));
         let open = all.filter(|(_, (_, incident))| closed_at(incident).is_none());
@@ -184,5 +222,33 @@ where
         Err(error) => {
             tracing::warn!(%project, name, plural, error = &error as &dyn std::error::Error, "not deleted");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of these sweeps look at records; none has one to drop.
+    fn looks(sweeps: impl IntoIterator<Item = (u64, OpenIncidents)>) -> usize {
+        let mut quiet = Quiet::default();
+        let look = |now: &(u64, OpenIncidents)| {
+            let ends = quiet.ends(now);
+            if ends {
+                quiet = Quiet { basis: Some(now.clone()), n_sweeps: 0 };
+            }
+            ends
+        };
+        sweeps.into_iter().filter(look).count()
+    }
+
+    #[test]
+    fn records_are_looked_at_when_something_has_changed_and_once_an_hour() {
+        let open = OpenIncidents::from([(ProjectName::new("shop"), IncidentName::new("prod-1"))]);
+        let none = OpenIncidents::new();
+        assert_eq!(looks([(0, none.clone()), (0, none.clone()), (0, none.clone())]), 1);
+        assert_eq!(looks([(0, open.clone()), (1, open.clone()), (1, open.clone())]), 2, "a record was written");
+        assert_eq!(looks([(1, open), (1, none.clone()), (1, none.clone())]), 2, "an incident has ended");
+        assert_eq!(looks(std::iter::repeat_n((0, none), 62)), 2, "the second after {QUIET_SWEEPS} quiet ones");
     }
 }

@@ -354,7 +354,7 @@ pub(crate) struct ControllerArgs {
     )]
     pub(crate) lease: String,
     /// Seconds after which a leader that does not renew its Lease is replaced
-    #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=300))]
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=300))]
     pub(crate) lease_seconds: u32,
     /// Name of this replica in the Lease [default: the host's name and the process id]
     #[arg(long, env = "REFLOAT_IDENTITY", value_name = "NAME", hide_env_values = true)]

@@ -165,8 +165,9 @@ pub trait Ground {
         look: impl FnOnce(&View<'_>) -> T,
     ) -> impl Future<Output = Result<T, GroundError>>;
 
-    /// A number that is another one whenever an object that can be looked at has changed, where there is one.
-    fn version(&self) -> Option<u64> {
+    /// A number that is another one whenever an object of these kinds has changed, where there is one.
+    fn version(&self, kinds: &[Looked]) -> Option<u64> {
+        let _ = kinds;
         None
     }
 
@@ -283,14 +284,18 @@ impl Ground for Memory {
         Ok(self.server.look(|objects| {
             let list = |kind: &Looked| {
                 let (group, plural) = kind.resource();
-                (*kind, objects.list(group, plural, project))
+                (*kind, objects.list(group, plural, project).into_iter().map(Arc::as_ref).collect())
             };
             look(&View(kinds.iter().map(list).collect()))
         }))
     }
 
-    fn version(&self) -> Option<u64> {
-        Some(self.server.version())
+    fn version(&self, kinds: &[Looked]) -> Option<u64> {
+        let last = |kind: &Looked| {
+            let (group, plural) = kind.resource();
+            self.server.version_of(group, plural)
+        };
+        kinds.iter().map(last).max()
     }
 
     fn look_every(&self) -> Duration {

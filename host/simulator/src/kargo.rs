@@ -3,7 +3,7 @@
 //! In: feeds of what they watch, a client to write with, a [`Script`] that may change, a clock. Out: Promotions that are
 //! run, recorded and verified as Kargo would. It must not judge anything: every rule is in `kargo-model`. Kargo's webhooks are in [`crate::webhooks`].
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kargo_model::admission::request::CONTROLLER;
 use kargo_model::world::Templates;
 use kargo_model::{Controllers, Effect, Kind, ObjectKey, Script, SeededIds, World, object};
-use kube::Client;
+use kube::{Client, Resource as _};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube_memory::{Resource, User};
@@ -194,7 +194,7 @@ struct Playing<C> {
 impl<C: Fn() -> Timestamp> Playing<C> {
     fn see(&mut self, kind: Kind, news: News) {
         match news {
-            News::Found(object) | News::Applied(object) => self.store(&object),
+            News::Found(object) | News::Applied(object) => self.store(object),
             News::Complete => {
                 if !self.ready.contains(&kind) {
                     self.ready.push(kind);
@@ -211,13 +211,13 @@ impl<C: Fn() -> Timestamp> Playing<C> {
     }
 
     /// Keeps the newer one: an event may be older than the answer to a write of our own.
-    fn store(&mut self, value: &Value) {
+    fn store(&mut self, value: Arc<Value>) {
         let version = |value: &Value| -> u64 {
             object::text(value, &["metadata", "resourceVersion"]).parse().unwrap_or_default()
         };
-        let known = ObjectKey::of(value).and_then(|key| self.world.find(&key).map(version));
-        if known.is_none_or(|known| known < version(value)) {
-            self.world.put(value.clone());
+        let known = ObjectKey::of(&value).and_then(|key| self.world.find(&key).map(version));
+        if known.is_none_or(|known| known < version(&value)) {
+            self.world.put(value);
             self.is_changed = true;
         }
     }
@@ -273,30 +273,35 @@ impl<C: Fn() -> Timestamp> Playing<C> {
     }
 
     async fn write(&mut self, effect: &Effect) -> Result<(), ControlError> {
-        let merge = PatchParams::default();
-        let (kind, written) = match effect {
-            Effect::Create(object) => {
-                let kind = Kind::from_name(object::text(object, &["kind"])).ok_or(ControlError::Kind)?;
-                let new = serde_json::from_value(object.clone())?;
-                let api = api(&self.client, kind, object::namespace(object));
-                (kind, api.create(&PostParams::default(), &new).await)
-            }
-            Effect::Patch { key, patch } => {
-                let api = api(&self.client, key.kind, &key.namespace);
-                (key.kind, api.patch(&key.name, &merge, &Patch::Merge(patch)).await)
-            }
-            Effect::PatchStatus { key, patch } => {
-                let (api, patch) = (api(&self.client, key.kind, &key.namespace), json!({"status": patch}));
-                let patch = Patch::Merge(&patch);
-                match key.kind.has_status_subresource() {
-                    true => (key.kind, api.patch_status(&key.name, &merge, &patch).await),
-                    false => (key.kind, api.patch(&key.name, &merge, &patch).await),
-                }
-            }
-        };
-        self.store(&typed(kind, &written?)?);
+        // Not by `Api`: what it decodes would have to be made JSON again.
+        let written: Value = self.client.request(request(effect)?).await?;
+        self.store(Arc::new(written));
         Ok(())
     }
+}
+
+fn request(effect: &Effect) -> Result<http::Request<Vec<u8>>, ControlError> {
+    let on = |kind: Kind, namespace: &str| {
+        kube::core::Request::new(DynamicObject::url_path(&resource(kind), Some(namespace)))
+    };
+    let merge = PatchParams::default();
+    let request = match effect {
+        Effect::Create(object) => {
+            let kind = Kind::from_name(object::text(object, &["kind"])).ok_or(ControlError::Kind)?;
+            on(kind, object::namespace(object)).create(&PostParams::default(), serde_json::to_vec(object)?)
+        }
+        Effect::Patch { key, patch } => {
+            on(key.kind, &key.namespace).patch(&key.name, &merge, &Patch::Merge(patch))
+        }
+        Effect::PatchStatus { key, patch } => {
+            let (on, patch) = (on(key.kind, &key.namespace), json!({"status": patch}));
+            match key.kind.has_status_subresource() {
+                true => on.patch_subresource("status", &key.name, &merge, &Patch::Merge(&patch)),
+                false => on.patch(&key.name, &merge, &Patch::Merge(&patch)),
+            }
+        }
+    };
+    request.map_err(|error| ControlError::Write(kube::Error::BuildRequest(error)))
 }
 
 /// Whether a write comes from a look at a Stage: at Promotions and AnalysisRuns others look.

@@ -432,13 +432,14 @@ impl<'a, G: Ground> Play<'a, G> {
         let (mut is_calm, mut looked_at) = (false, None);
         while self.recorder.elapsed() < end && calm < REST {
             tokio::time::sleep(every).await;
-            let version = self.ground.version();
+            let version = self.ground.version(&people::CALM);
             // What has not changed is as calm as it was.
             if version.is_none() || version != looked_at {
                 is_calm = self.ground.look(self.project(), &people::CALM, people::is_calm).await?;
                 looked_at = version;
             }
-            calm = if is_calm { calm + every } else { Duration::ZERO };
+            // A replica that waits for the Lease of a dead leader is about to look at what has happened.
+            calm = if is_calm && self.refloat.are_led() { calm + every } else { Duration::ZERO };
         }
         Ok(())
     }

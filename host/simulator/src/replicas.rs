@@ -38,6 +38,7 @@ pub(crate) struct Replicas {
 struct Replica {
     number: u32,
     task: AbortHandle,
+    metrics: Arc<Metrics>,
 }
 
 /// What every replica is started with.
@@ -100,15 +101,22 @@ impl Replicas {
             let stop = tokio_util::sync::CancellationToken::new();
             let metrics: Arc<Metrics> = Arc::default();
             self.metrics.push(Arc::clone(&metrics));
+            let counted = Arc::clone(&metrics);
             let task = tasks.spawn(async move {
-                let running = policy_controller::run_counting(client, engine, options, clock, stop, metrics);
+                let running = policy_controller::run_counting(client, engine, options, clock, stop, counted);
                 if let Err(error) = running.await {
                     tracing::error!(error = &error as &dyn std::error::Error, "the controller ended");
                 }
             });
-            self.running.push(Replica { number, task });
+            self.running.push(Replica { number, task, metrics });
         }
         Ok(())
+    }
+
+    /// Whether one of those that run leads; also when none runs.
+    pub(crate) fn are_led(&self) -> bool {
+        let mut running = self.running.iter().filter(|replica| !replica.task.is_finished()).peekable();
+        running.peek().is_none() || running.any(|replica| replica.metrics.leader.get() == 1)
     }
 
     /// What `/metrics` of each would say, one after the other.

@@ -69,13 +69,13 @@ impl Webhooks {
         let mut world = World::new((self.clock)());
         world.control_plane = self.control_plane.clone();
         if let Some(namespace) = review.objects.get("", "namespaces", "", review.namespace) {
-            world.put(namespace.clone());
+            world.put(Arc::clone(namespace));
         }
         let kinds = [Kind::Stage, Kind::Freight, Kind::Warehouse, Kind::ProjectConfig, Kind::PromotionTask];
         for kind in kinds {
             let known = resource(kind);
             for found in review.objects.list(&known.group, &known.plural, review.namespace) {
-                world.put(found.clone());
+                world.put(Arc::clone(found));
             }
         }
         world

@@ -2,14 +2,17 @@
 //!
 //! In: JSON of any shape. Out: the object, or its identity and what is wrong with it. Decoding never fails: in a list one
 //! odd object would otherwise hide all others, for as long as it is there.
+//! It is decoded from JSON by `serde_json` only, and out of what knows where the object is before it reads it: lists, and
+//! events of watches, in which Kubernetes tells the type first (`apimachinery/pkg/apis/meta/v1/watch.go`).
 
 use std::borrow::Cow;
 
 use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::convert::ConvertError;
 use super::from_value;
@@ -43,11 +46,12 @@ impl<K> Perhaps<K> {
 
 impl<'de, K: DeserializeOwned + Resource<DynamicType = ()>> Deserialize<'de> for Perhaps<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        if let Ok(object) = K::deserialize(&value) {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        if let Ok(object) = serde_json::from_str(text.get()) {
             return Ok(Self::Read(object));
         }
         // Once more, for the path.
+        let value: Value = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
         match from_value(&value) {
             Ok(object) => Ok(Self::Read(object)),
             Err(error) => {
@@ -147,5 +151,20 @@ mod tests {
                 " : cannot decode `Freight ?` at `.`: invalid type: string \"no object\", expected struct Freight",
             ]
         );
+    }
+
+    #[test]
+    fn a_watch_tells_of_odd_objects_too() {
+        use kube::core::WatchEvent;
+        for (discovered, is_read) in [("\"2026-11-23T06:17:54Z\"", true), ("7", false)] {
+            let line = format!(
+                r#"{{"type":"ADDED","object":{{"metadata":{{"name":"f"}},"discoveredAt":{discovered},
+                    "origin":{{"kind":"Warehouse","name":"web"}}}}}}"#
+            );
+            let event: WatchEvent<Perhaps<Freight>> = serde_json::from_str(&line).expect("an event");
+            let WatchEvent::Added(freight) = event else { panic!("not added") };
+            assert_eq!(freight.meta().name.as_deref(), Some("f"));
+            assert_eq!(freight.object().is_ok(), is_read, "{discovered}");
+        }
     }
 }
