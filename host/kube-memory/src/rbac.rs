@@ -55,11 +55,7 @@ impl Grant<'_> {
 }
 
 /// What allows it, or why nothing does.
-fn judge<'a>(
-    user: &User,
-    attributes: &'a Attributes,
-    objects: &Objects<'a>,
-) -> Result<Grant<'a>, String> {
+fn judge<'a>(user: &User, attributes: &'a Attributes, objects: &Objects<'a>) -> Result<Grant<'a>, String> {
     if user.groups().iter().any(|group| group == MASTERS) {
         return Ok(Grant::Masters);
     }

@@ -111,9 +111,8 @@ impl ApiServer {
     /// A client of that user. It must be made inside of a tokio runtime, whose clock it then follows.
     pub fn client(&self, user: &User) -> kube::Client {
         let (shared, user) = (Arc::clone(&self.0), Arc::new(user.clone()));
-        let service = tower::service_fn(move |request| {
-            serve(Arc::clone(&shared), Arc::clone(&user), request)
-        });
+        let service =
+            tower::service_fn(move |request| serve(Arc::clone(&shared), Arc::clone(&user), request));
         kube::Client::new(service, "default")
     }
 

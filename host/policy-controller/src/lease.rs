@@ -16,9 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::Clock;
 
-/// How long a Lease is good without renewal, unless told otherwise: a leader outlives twenty seconds without an API server,
-/// which is what a rolling restart of one takes. Kubernetes' own controllers use 15 s, and pay for it with a write every
-/// two; whoever ends in order gives its Lease up, so only a crash waits for this.
+/// How long a Lease is good without renewal, unless told otherwise: a leader outlives twenty seconds without an API server.
+/// Kubernetes' own controllers use 15 s. Whoever ends in order gives its Lease up, so only a crash waits for this.
 pub const DURATION: Duration = Duration::from_secs(30);
 
 /// A Lease that this replica wants.

@@ -247,8 +247,16 @@ mod tests {
         let open = OpenIncidents::from([(ProjectName::new("shop"), IncidentName::new("prod-1"))]);
         let none = OpenIncidents::new();
         assert_eq!(looks([(0, none.clone()), (0, none.clone()), (0, none.clone())]), 1);
-        assert_eq!(looks([(0, open.clone()), (1, open.clone()), (1, open.clone())]), 2, "a record was written");
+        assert_eq!(
+            looks([(0, open.clone()), (1, open.clone()), (1, open.clone())]),
+            2,
+            "a record was written"
+        );
         assert_eq!(looks([(1, open), (1, none.clone()), (1, none.clone())]), 2, "an incident has ended");
-        assert_eq!(looks(std::iter::repeat_n((0, none), 62)), 2, "the second after {QUIET_SWEEPS} quiet ones");
+        assert_eq!(
+            looks(std::iter::repeat_n((0, none), 62)),
+            2,
+            "the second after {QUIET_SWEEPS} quiet ones"
+        );
     }
 }
