@@ -51,7 +51,7 @@ pub(crate) fn set(stage: &mut Value, condition: &Condition, world: &World) {
     if generation != 0 {
         put(&mut new, &["observedGeneration"], json!(generation));
     }
-    let Some(all) = all(stage) else {
+    let Some(all) = listed(stage) else {
         put(stage, &["status", "conditions"], json!([new]));
         return;
     };
@@ -61,13 +61,13 @@ pub(crate) fn set(stage: &mut Value, condition: &Condition, world: &World) {
     }
 }
 
-fn all(stage: &mut Value) -> Option<&mut Vec<Value>> {
+fn listed(stage: &mut Value) -> Option<&mut Vec<Value>> {
     stage.get_mut("status")?.get_mut("conditions")?.as_array_mut()
 }
 
 /// Takes a condition away.
 pub(crate) fn delete(stage: &mut Value, kind: &str) {
-    let Some(all) = all(stage) else { return };
+    let Some(all) = listed(stage) else { return };
     all.retain(|condition| text(condition, &["type"]) != kind);
     if all.is_empty() {
         remove(stage, &["status", "conditions"]);

@@ -84,7 +84,7 @@ impl Call {
     pub(crate) fn new(parts: &Parts, body: Vec<u8>) -> Self {
         let query: BTreeMap<String, String> =
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let header = |name: HeaderName| {
+        let sent = |name: HeaderName| {
             let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
@@ -99,10 +99,10 @@ impl Call {
             subresource: String::new(),
             namespace: String::new(),
             name: String::new(),
-            content_type: header(header::CONTENT_TYPE),
-            user_agent: header(header::USER_AGENT),
+            content_type: sent(header::CONTENT_TYPE),
+            user_agent: sent(header::USER_AGENT),
             impersonate: impersonated(parts),
-            wants_metadata: header(header::ACCEPT).contains("as=PartialObjectMetadata"),
+            wants_metadata: sent(header::ACCEPT).contains("as=PartialObjectMetadata"),
             query,
             body,
         };

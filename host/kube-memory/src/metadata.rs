@@ -98,8 +98,7 @@ pub(crate) fn set(object: &mut Value, name: &str, value: Option<Value>) {
     edit_field(object, "metadata", |metadata| match (value, metadata.get_mut(name)) {
         (Some(value), Some(field)) => *field = value,
         (Some(value), None) => drop(metadata.insert(name.to_owned(), value)),
-        (None, Some(_)) => drop(metadata.remove(name)),
-        (None, None) => {}
+        (None, _) => drop(metadata.remove(name)),
     });
 }
 

@@ -153,12 +153,6 @@ impl ApiServer {
         self.0.lock().trail.hash()
     }
 
-    /// The version of the last change of a kind, by group and plural; 0 when there was none.
-    pub fn version_of(&self, group: &str, plural: &str) -> u64 {
-        let kind = self.0.resources.iter().position(|resource| resource.is(group, plural));
-        kind.map_or(0, |kind| self.0.with_store(|store| store.last_of_kind(kind)))
-    }
-
     /// Forgets earlier versions: whoever asks for one from then on, or watches and is not up to date, gets 410.
     pub fn compact(&self) {
         self.0.lock().store.compact();

@@ -193,6 +193,11 @@ impl<'a> Objects<'a> {
         self.store.list(kind, &prefix(namespace)).map(|(_, object)| object).collect()
     }
 
+    /// The version of the last change of a kind, by group and plural; 0 when there was none.
+    pub fn version_of(&self, group: &str, plural: &str) -> u64 {
+        self.kind(group, plural).map_or(0, |kind| self.store.last_of_kind(kind))
+    }
+
     /// Everything, in order of kinds and names.
     pub fn all(&self) -> impl Iterator<Item = &'a Value> {
         let kinds = 0..self.resources.len();

@@ -291,11 +291,10 @@ impl Ground for Memory {
     }
 
     fn version(&self, kinds: &[Looked]) -> Option<u64> {
-        let last = |kind: &Looked| {
-            let (group, plural) = kind.resource();
-            self.server.version_of(group, plural)
-        };
-        kinds.iter().map(last).max()
+        self.server.look(|objects| {
+            let resources = kinds.iter().map(|kind| kind.resource());
+            resources.map(|(group, plural)| objects.version_of(group, plural)).max()
+        })
     }
 
     fn look_every(&self) -> Duration {
