@@ -15,6 +15,8 @@ use simulator::{Played, Scenario, Setup};
 
 type Outcome = anyhow::Result<()>;
 
+/// The user that the controller is.
+const CONTROLLER: &str = "system:serviceaccount:refloat-system:refloat";
 /// Seeds that are played twice.
 const SEEDS: u64 = 200;
 
@@ -65,6 +67,37 @@ fn scenarios_come_out_as_they_expect() -> Outcome {
     for file in scenarios()? {
         as_expected(&file, &play(&read(&file)?, 0, &engine)?)?;
     }
+    Ok(())
+}
+
+/// Two hours with one failure in them, ten minutes after the beginning.
+const QUIET: &str = r#"
+title: Ten minutes of nothing, a push race, and nothing again
+world:
+  stages: [{name: prod, holds: [v1]}]
+  freight: [{name: v1}, {name: v2}]
+policies:
+  default: {chain: [{name: retry, builtin: retry-transient, settings: {base: 10s, jitter: none}}]}
+script:
+  promotions:
+  - {stage: prod, freight: v2, attempts: {upTo: 1}, steps: {push: {error: "error pushing changes to remote: dial tcp 192.0.2.7:443: connect: connection refused"}}}
+timeline: [{at: 10m, promote: {stage: prod, freight: v2}}]
+until: 2h
+"#;
+
+/// What a controller asks for when nothing happens is what thousands of Stages cost a cluster.
+#[test]
+fn a_quiet_controller_asks_for_little() -> Outcome {
+    let scenario: Scenario = serde_saphyr::from_str(QUIET)?;
+    let requests = play(&scenario, 0, &engine()?)?.requests;
+    requests.verb("create").resource("decisionrecords").expect(1)?;
+    // At the first sweep, at the one after the record was written, and an hour after that.
+    requests.verb("list").resource("decisionrecords").expect(3)?;
+    // Three rights, each quarter of an hour and for the decision and its delivery.
+    let asked = requests.resource("subjectaccessreviews").by_user(CONTROLLER).len();
+    ensure!((24..=36).contains(&asked), "rights were asked for {asked} times");
+    let renewed = requests.verb("update").resource("leases").len();
+    ensure!((700..=720).contains(&renewed), "the Lease was renewed {renewed} times");
     Ok(())
 }
 
