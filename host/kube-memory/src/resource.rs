@@ -123,7 +123,7 @@ impl Resource {
     }
 
     pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
-        self.group == group && self.plural == plural
+        self.plural == plural && self.group == group
     }
 }
 

@@ -290,6 +290,8 @@ fn line_of(change: &Change, selector: &Selector) -> Option<String> {
 
 /// The type first, as `WatchEvent` of Kubernetes has it: whoever reads on then knows what the object is.
 fn event(kind: &str, object: &Value) -> String {
+    // What is JSON can be written as JSON, and sooner than it is displayed.
+    let object = serde_json::to_string(object).unwrap_or_default();
     format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
 }
 

@@ -28,8 +28,8 @@ use crate::steps::Step;
 use crate::tell;
 use crate::waits;
 
-/// How often an open incident is looked at when nothing changes: a watch event may be lost, a deadline may pass.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How often something is looked at that no watch tells about.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a new incident waits for a module that cannot be used: sources are asked every 30 s, so that one failed
 /// read after a change of leader does not hand an incident off.
 const MODULES_WITHIN_SECONDS: u32 = 120;
@@ -387,10 +387,10 @@ async fn followed(
     }
     host.checkpoints.passed(Step::Followed);
     let (outcome, ending) = match standing {
-        Followed::Waiting { .. } => return Ok(Some(Next::After(LOOK_AGAIN))),
+        Followed::Waiting { .. } => return Ok(Some(patience(host, case))),
         // The one that is being answered: the Stage does not show the attempt's own yet.
         Followed::Failed(failure) if failure.id == case.state.current.id => {
-            return Ok(Some(Next::After(LOOK_AGAIN)));
+            return Ok(Some(patience(host, case)));
         }
         Followed::Failed(failure) => {
             case.with_attempt(attempt.number, |attempt| attempt.outcome = Outcome::Failed);
@@ -478,6 +478,11 @@ async fn stage_gone(host: &Host, key: &StageKey, case: &mut Case) -> Result<Next
     case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
     count_closed(host, key, Resolution::StageGone);
     Ok(Next::Await)
+}
+
+/// How long until an incident that waits is looked at although nothing changes.
+pub(crate) fn patience(host: &Host, case: &Case) -> Next {
+    Next::After(Duration::from_secs(u64::from(case.state.patience(host.clock.now()))))
 }
 
 /// How long until a time of day, by this replica's clock.

@@ -26,7 +26,7 @@ use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::scene::Scene;
 use crate::tell;
-use crate::visit::{LOOK_AGAIN, VisitError, at, close};
+use crate::visit::{VisitError, at, close, patience};
 
 /// What a visit does after a step: go on at once, or come back later.
 type Stepped = Result<Option<Next>, VisitError>;
@@ -163,7 +163,7 @@ pub async fn unfollowed(
     found: &Found,
     attempt: &Attempt,
 ) -> Stepped {
-    let Some(failure) = failure_of(found, attempt) else { return Ok(Some(Next::After(LOOK_AGAIN))) };
+    let Some(failure) = failure_of(found, attempt) else { return Ok(Some(patience(host, case))) };
     if let Some(next) = refreshed(host, key, ruling, case, scene, found, &failure).await? {
         return Ok(Some(next));
     }
@@ -206,11 +206,12 @@ async fn late(
     let so_far = host.clock.now().since(waited.since);
     if so_far < waited.limit {
         tracing::debug!(stage = %key, because = waited.why, "not settled");
-        return Ok(Some(Next::After(LOOK_AGAIN)));
+        return Ok(Some(patience(host, case).or_sooner(at(host, waited.since.plus(waited.limit)))));
     }
-    let limit = ruling.rules.deadlines.give_up;
-    if so_far >= limit.max(waited.limit) {
-        let text = format!("nothing came within {}: {}", format_duration(limit), waited.why);
+    let give_up = ruling.rules.deadlines.give_up;
+    let last = give_up.max(waited.limit);
+    if so_far >= last {
+        let text = format!("nothing came within {}: {}", format_duration(give_up), waited.why);
         let ending = Ending::new(Resolution::HandedOff, "NotSettled", text);
         if let Some(number) = case.open_attempt().map(|attempt| attempt.number) {
             case.with_attempt(number, |attempt| attempt.outcome = Outcome::Superseded);
@@ -222,5 +223,5 @@ async fn late(
     let (reason, loudness) = ("RefloatMessage", Loudness::Warning);
     let said = tell::Said { key: &once, reason, loudness, text: &text, channel: None };
     tell::once(host, key, case, &scene.stage, &said).await?;
-    Ok(Some(Next::After(LOOK_AGAIN)))
+    Ok(Some(patience(host, case).or_sooner(at(host, waited.since.plus(last)))))
 }

@@ -13,6 +13,11 @@ use crate::name::{FailureId, FreightName, IncidentName, Origin, PromotionName};
 use crate::time::Timestamp;
 use crate::write::HoldExpectation;
 
+/// The shortest time for which an incident that waits is left alone, seconds.
+const PATIENCE_AT_LEAST: u32 = 30;
+/// The longest such time, seconds.
+const PATIENCE_AT_MOST: u32 = 300;
+
 /// A failure and every attempt until it ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -87,6 +92,19 @@ impl IncidentState {
         let n = self.attempts.iter().filter(|attempt| attempt.kind == *kind).count();
         u32::try_from(n).unwrap_or(u32::MAX)
     }
+
+    /// For how long an incident that waits for Kargo is left alone when no watch tells of anything, seconds from 30 to 300: a
+    /// tenth of how long it has waited. Deadlines are not its business. It is for an event that never arrived, and what has
+    /// stood still for an hour can stand still for five minutes more.
+    pub fn patience(&self, now: Timestamp) -> u32 {
+        let claimed = self.attempts.last().map(|attempt| attempt.claimed);
+        let since = claimed.unwrap_or_default().max(self.opened).max(self.current.at);
+        patience_after(now.since(since))
+    }
+}
+
+fn patience_after(waited: u32) -> u32 {
+    (waited / 10).clamp(PATIENCE_AT_LEAST, PATIENCE_AT_MOST)
 }
 
 /// One delivery that was claimed.
@@ -240,5 +258,15 @@ impl Resolution {
             Self::StageGone => "StageGone",
             Self::Expired => "Expired",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_an_incident_waits_the_longer_it_is_left_alone() {
+        assert_eq!([0, 299, 600, 3_000, 86_400].map(patience_after), [30, 30, 60, 300, 300]);
     }
 }
