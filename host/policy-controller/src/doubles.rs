@@ -3,7 +3,7 @@
 //! In: a case and its scene. Out: a double, told loudly. It is repaired by nobody: an abort could lose a deployment's
 //! record (kargo-live.md 0.2). Nothing further is delivered for that incident.
 
-use policy_core::context::ActorKind;
+use policy_core::context::{ActorKind, Outcome};
 use policy_core::incident::Resolution;
 use policy_core::name::PromotionName;
 
@@ -58,6 +58,10 @@ pub async fn tell(
     case.with_attempt(*number, |attempt| {
         if attempt.promotion.is_none() {
             attempt.promotion = promotions.first().cloned();
+        }
+        // People have it now, and need not be told how each of the two ends.
+        if attempt.outcome == Outcome::Pending {
+            attempt.outcome = Outcome::Superseded;
         }
     });
     close(host, key, case, &scene.stage, Ending::new(Resolution::HandedOff, "DoublePromotion", text)).await
