@@ -63,7 +63,7 @@ impl std::fmt::Debug for Review<'_> {
 /// The webhooks of a server. They must be functions of their arguments: a simulation is repeated.
 pub trait Admission: Send + Sync {
     /// Name of the webhook that is registered for such a request; `None` when there is none. Only then is it asked,
-    /// and only such a request fails while webhooks are down ([`crate::Fate::WebhooksDown`]).
+    /// and only such a request fails while webhooks are down ([`crate::ApiServer::set_webhooks_down`]).
     fn webhook(&self, review: &Review<'_>) -> Option<String>;
 
     /// Changes the object, its name included, or refuses. Not called for deletions.

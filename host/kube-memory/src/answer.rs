@@ -22,7 +22,7 @@ use crate::resource::{Kind, Resource};
 use crate::server::State;
 use crate::store::{Key, Objects};
 use crate::watch::Watch;
-use crate::write::{Desk, Webhooks, Write};
+use crate::write::{Desk, Write};
 
 /// What a client gets.
 #[derive(Debug)]
@@ -185,14 +185,13 @@ impl Hearing<'_> {
     }
 
     fn desk(&mut self) -> Desk<'_> {
-        let webhooks = if *self.fate == Fate::WebhooksDown { Webhooks::Down } else { Webhooks::Up };
         Desk {
             store: &mut self.state.store,
             identifiers: &mut self.state.identifiers,
             resources: self.resources,
             authorizer: self.state.authorizer.as_ref(),
             admission: self.state.admission.as_deref(),
-            webhooks,
+            webhooks: self.state.webhooks,
             now: self.now,
         }
     }

@@ -54,8 +54,6 @@ pub enum Fate {
     StoredLate(Duration),
     /// It is carried out and answered at once, and carried out once more after that time.
     Twice(Duration),
-    /// Webhooks cannot be reached: it fails if one is registered for it.
-    WebhooksDown,
     /// A watch tells each change only after that time.
     WatchLags(Duration),
     /// A watch ends like that after that time.

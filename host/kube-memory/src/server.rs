@@ -29,6 +29,7 @@ use crate::refusal::Refusal;
 use crate::resource::{Resource, built_in};
 use crate::store::{Objects, Store};
 use crate::trail::{self, Trail};
+use crate::write::Webhooks;
 
 /// A Kubernetes API server in memory. Clones are the same server.
 #[derive(Clone)]
@@ -49,6 +50,7 @@ pub(crate) struct State {
     pub(crate) trail: Trail,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Option<Arc<dyn Admission>>,
+    pub(crate) webhooks: Webhooks,
     faults: Option<Box<dyn Faults>>,
     n_arrived: u64,
 }
@@ -81,6 +83,7 @@ impl ApiServer {
             trail: Trail::default(),
             authorizer: Arc::new(crate::Everything),
             admission: None,
+            webhooks: Webhooks::Up,
             faults: None,
             n_arrived: 0,
         };
@@ -101,6 +104,12 @@ impl ApiServer {
     /// From now on, these webhooks are asked.
     pub fn set_admission(&self, admission: impl Admission + 'static) {
         self.0.lock().admission = Some(Arc::new(admission));
+    }
+
+    /// From now on, webhooks cannot be reached, or they can again. Whatever is carried out meanwhile fails if one is
+    /// registered for it, whenever it was sent.
+    pub fn set_webhooks_down(&self, down: bool) {
+        self.0.lock().webhooks = if down { Webhooks::Down } else { Webhooks::Up };
     }
 
     /// From now on, this decides what goes wrong.
@@ -268,7 +277,7 @@ async fn meet(shared: &Arc<Shared>, call: &Call, user: &User, fate: Fate) -> Res
         }
     };
     match &fate {
-        Fate::Normal | Fate::WebhooksDown | Fate::WatchLags(_) | Fate::WatchEnds(..) => Ok(carry_out()),
+        Fate::Normal | Fate::WatchLags(_) | Fate::WatchEnds(..) => Ok(carry_out()),
         Fate::Refused(refusal) => {
             let answer = Answer::from(refusal.clone());
             shared.note(call, user, &answer);

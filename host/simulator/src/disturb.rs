@@ -1,8 +1,7 @@
 //! What goes wrong between the controller and the API server, as a function of a seed.
 //!
 //! In: requests as they arrive. Out: their fate. Only the controller's requests are disturbed: people see their answers,
-//! and what Kargo does when its own requests get lost is not the question. While the webhooks are down they are down for
-//! everybody.
+//! and what Kargo does when its own requests get lost is not the question.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +31,6 @@ pub struct Disturbance(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     user: &'static str,
-    are_webhooks_down: bool,
     /// Groups of replicas whose requests do not arrive.
     cut_off: BTreeSet<String>,
     last_words: Option<LastWords>,
@@ -47,7 +45,6 @@ impl Disturbance {
     pub fn new(user: &'static str) -> Self {
         Self(Arc::new(Mutex::new(State {
             user,
-            are_webhooks_down: false,
             cut_off: BTreeSet::new(),
             last_words: None,
             next_create: None,
@@ -55,10 +52,10 @@ impl Disturbance {
         })))
     }
 
-    /// From now on it is like this.
+    /// From now on it is like this. Webhooks are the server's business.
     pub fn meet(&self, trouble: Trouble) {
         self.with(|state| match trouble {
-            Trouble::Webhooks { down } => state.are_webhooks_down = down,
+            Trouble::Webhooks { .. } => {}
             Trouble::Requests { seed } => state.random = Some(seed),
             Trouble::CutOff { replica, cut_off: true } => {
                 state.cut_off.insert(replica_group(replica));
@@ -148,10 +145,7 @@ impl Faults for Disturbance {
                 return happens(accident);
             }
             let fate = if is_ours(state) { state.fate(is_watch) } else { None };
-            match fate.unwrap_or_default() {
-                Fate::Normal if state.are_webhooks_down => Fate::WebhooksDown,
-                fate => fate,
-            }
+            fate.unwrap_or_default()
         })
     }
 }

@@ -311,6 +311,9 @@ impl Ground for Memory {
     }
 
     fn trouble(&mut self, trouble: Trouble) -> Result<(), GroundError> {
+        if let Trouble::Webhooks { down } = trouble {
+            self.server.set_webhooks_down(down);
+        }
         self.disturbance.meet(trouble);
         Ok(())
     }
