@@ -26,6 +26,7 @@ mod hints;
 mod kargo_live;
 mod kargo_model;
 mod kargo_stand_in;
+mod lease;
 mod people;
 mod policies;
 mod probes;

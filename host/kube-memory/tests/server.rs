@@ -411,7 +411,10 @@ async fn webhooks_rename_refuse_and_can_be_down() {
         server.set_webhooks_down(true);
         server.set_faults(move |_: &Arrival<'_>| fate.clone());
         let error = promotions(&admin).create(&params, &promotion(json!({"name": "z"}))).await.unwrap_err();
-        assert!(error.to_string().contains("failed calling webhook \"promotion.kargo.akuity.io\""), "{error}");
+        assert!(
+            error.to_string().contains("failed calling webhook \"promotion.kargo.akuity.io\""),
+            "{error}"
+        );
     }
     let status = json!({"status": {"phase": "Failed"}});
     promotions(&admin).patch_status("prod.x", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();

@@ -20,6 +20,7 @@ use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::scene::Scene;
 use crate::stage_records;
+use crate::tell;
 use crate::visit::VisitError;
 
 /// What a look at the stores says.
@@ -264,4 +265,44 @@ pub async fn answerable(
         }
     };
     Ok(Answerable::Lost(Ending::new(Resolution::HandedOff, "Unclaimed", message)))
+}
+
+/// How an incident ends that no policy is asked about. True until the first decision: an ending that could not be saved is
+/// found again, and does not become a decision.
+///
+/// # Errors
+/// When the Incident that answers for its failure cannot be read.
+pub async fn ending_at_once(
+    host: &Host,
+    key: &StageKey,
+    ruling: &Ruling,
+    scene: &Scene,
+    case: &Case,
+) -> Result<Option<Ending>, VisitError> {
+    let incident = &case.state;
+    if incident.n_decisions > 0 || !incident.attempts.is_empty() {
+        return Ok(None);
+    }
+    if let Answerable::Lost(ending) = answerable(host, key, scene, &incident.root).await? {
+        return Ok(Some(ending));
+    }
+    let max_age = ruling.rules.max_age_seconds;
+    if incident.opened.since(incident.root.at) > max_age {
+        let message = "it happened while nobody watched, and is too old to act on";
+        return Ok(Some(Ending::new(Resolution::Expired, tell::DOWNTIME, message)));
+    }
+    let message = "nobody could decide about it in time, and it is too late now";
+    let ending = || Ending::new(Resolution::Expired, "TooLate", message);
+    Ok(grew_old_alone(host, &incident.root, max_age).then(ending))
+}
+
+/// Whether the last leader may not have come to it: then it is ours to explain, however old. It was young enough when that
+/// leader was last seen alive; what the leader had dealt with is known by its Incident.
+pub fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
+    host.previous_leader.is_some_and(|seen| failure.at.plus(max_age) >= seen)
+}
+
+/// Whether it became too old to act on after the last leader was seen alive and before this one came.
+fn grew_old_alone(host: &Host, failure: &Failure, max_age: u32) -> bool {
+    was_missed(host, failure, max_age) && failure.at.plus(max_age) < host.leading_since
 }

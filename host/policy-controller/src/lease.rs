@@ -77,6 +77,15 @@ struct Seen {
     at: Instant,
 }
 
+/// What one wait for the Lease remembers from try to try.
+#[derive(Default)]
+struct Wait {
+    seen: Option<Seen>,
+    /// When the last leader had been seen alive before this replica first sent a Lease of its own; `Some(None)` when there
+    /// had been none. That Lease may have arrived although its answer was lost, and is then no trace of anybody's life.
+    before: Option<Option<Timestamp>>,
+}
+
 impl Lease {
     /// A Lease that a replica wants.
     pub fn new(client: kube::Client, wanted: Wanted<'_>, clock: Clock) -> Self {
@@ -98,10 +107,10 @@ impl Lease {
     /// Waits until this replica leads. Errors of the API server are logged and tried again; `waits` is told after each try
     /// whether somebody else leads, or nobody can be asked.
     pub async fn acquire(&self, waits: impl Fn(Waits)) -> Acquired {
-        let mut seen: Option<Seen> = None;
+        let mut wait = Wait::default();
         loop {
             // An answer that comes late says what was true when it was asked for.
-            match timeout(self.period(), self.try_acquire(&mut seen, Instant::now())).await {
+            match timeout(self.period(), self.try_acquire(&mut wait, Instant::now())).await {
                 Ok(Ok(Some(acquired))) => return acquired,
                 Ok(Ok(None)) => waits(Waits::ForTheLeader),
                 Err(_) => {
@@ -156,19 +165,18 @@ impl Lease {
         }
     }
 
-    async fn try_acquire(
-        &self,
-        seen: &mut Option<Seen>,
-        sent: Instant,
-    ) -> Result<Option<Acquired>, LeaseError> {
+    async fn try_acquire(&self, wait: &mut Wait, sent: Instant) -> Result<Option<Acquired>, LeaseError> {
         let Some(object) = self.get().await? else {
+            wait.before = Some(None);
             return Ok(self.create().await?.then_some(Acquired { previous: None, sent }));
         };
-        let free = holder(&object).is_none_or(|holder| holder.is_empty() || holder == self.identity);
-        if !free && !self.has_expired(&object, seen) {
+        let is_own = holder(&object) == Some(self.identity.as_str());
+        let free = is_own || holder(&object).is_none_or(str::is_empty);
+        if !free && !self.has_expired(&object, &mut wait.seen) {
             return Ok(None);
         }
-        let previous = renew_time(&object);
+        let previous = wait.before.filter(|_| is_own).unwrap_or_else(|| renew_time(&object));
+        wait.before = Some(previous);
         let mut mine = object;
         let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
         mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });

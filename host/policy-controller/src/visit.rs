@@ -120,7 +120,9 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
             Err(error) => failed.push(error),
         }
     }
-    failures::leave_old_ones_alone(host, &ruling, &found);
+    if failed.is_empty() {
+        failures::leave_old_ones_alone(host, &ruling, &found);
+    }
     let mut first = is_fresh.then_some(scene);
     for name in open_incidents(host, key) {
         match go_on(host, key, &ruling, &name, first.take()).await {
@@ -178,18 +180,16 @@ async fn open(
     let is_old = now.since(failure.at) > max_age;
     // A Promotion does not say which Stage of its name it was for, and the next one may be another.
     failure.stage_uid.get_or_insert_with(|| scene.stage.uid.clone());
-    if is_old && !was_missed(host, &failure, max_age) {
+    if is_old && !failures::was_missed(host, &failure, max_age) {
         if host.memory.leave_alone(&failure.id) {
             host.metrics.ignored.get_or_create(&in_project(&key.project, "older-than-maximum-age")).inc();
             tracing::info!(stage = %key, failure = %failure.summary, "left alone: older than the maximum age");
         }
         return Ok(Next::Await);
     }
-    let lost = match failures::answerable(host, key, scene, &failure).await? {
-        Answerable::Somebody => return Ok(Next::Await),
-        Answerable::Nobody => None,
-        Answerable::Lost(ending) => Some(ending),
-    };
+    if let Answerable::Somebody = failures::answerable(host, key, scene, &failure).await? {
+        return Ok(Next::Await);
+    }
     host.checkpoints.passed(Step::Detected);
     let accepted = host.policies.accepted(key);
     let mut case = Case::open(host, key, &failure, Some(ruling.policy.clone()), accepted)
@@ -203,20 +203,7 @@ async fn open(
         .failures
         .get_or_create(&in_project(&key.project, policy_api::convert::text_of(&failure.trigger)))
         .inc();
-    let down = is_old.then(|| {
-        let message = "it happened while nobody watched, and is too old to act on";
-        Ending::new(Resolution::Expired, tell::DOWNTIME, message)
-    });
-    if let Some(ending) = lost.or(down) {
-        return close(host, key, &mut case, &scene.stage, ending).await;
-    }
     advance(host, key, ruling, &mut case, None).await
-}
-
-/// Whether the last leader may not have come to it: then it is ours to explain, however old. It was young enough when that
-/// leader was last seen alive; what the leader had dealt with is known by its Incident.
-fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
-    host.previous_leader.is_some_and(|seen| failure.at.plus(max_age) >= seen)
 }
 
 /// What an incident needs next.
@@ -333,6 +320,9 @@ async fn undecided(
     scene: &Scene,
     found: &Found,
 ) -> Result<Option<Next>, VisitError> {
+    if let Some(ending) = failures::ending_at_once(host, key, ruling, scene, case).await? {
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
+    }
     match settle::settle(&case.state.current, &scene.stage, &scene.promotions) {
         Settled::NotYet { because } => {
             return waits::unsettled(host, key, ruling, case, scene, &because).await;
