@@ -21,6 +21,8 @@ pub const DECISION: &str = "refloat.dev/decision";
 pub const STAGE: &str = "refloat.dev/stage";
 /// Annotation on DecisionRecords: how many bytes they had when they were written, so that nobody reads them for it.
 pub const BYTES: &str = "refloat.dev/bytes";
+/// Annotation of the Lease: until when a leader is known to have watched, RFC 3339.
+pub const WATCHED: &str = "refloat.dev/watched-until";
 /// Annotation on a namespace, Stage or Promotion: `"true"` keeps Refloat away from it (G25).
 pub const IGNORE: &str = keys::IGNORE;
 

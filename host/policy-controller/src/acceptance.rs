@@ -216,15 +216,26 @@ async fn say(
     let mut object = policy.clone();
     object.status = Some(status);
     let api = Api::namespaced(host.requests.client().clone(), judged.project.as_str());
-    let is_saved = save(host, "failurepolicies", &api, &object).await;
-    for statement in &bad {
-        tell(host, policy, statement).await;
-    }
-    is_saved
+    publish(host, "failurepolicies", &api, &object, &bad).await
 }
 
-/// Says a bad condition in an Event, once per generation and text: people watch Events sooner than conditions.
-async fn tell<K: Resource<DynamicType = ()>>(host: &Host, object: &K, statement: &Statement) {
+/// Says what is bad, then writes the status that shows it: what a status shows already is said by nobody any more. Returns
+/// false when the API server did not answer, and all of it is to be done again.
+async fn publish<K>(host: &Host, resource: &'static str, api: &Api<K>, object: &K, bad: &[Statement]) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    for statement in bad {
+        if !tell(host, object, statement).await {
+            return false;
+        }
+    }
+    save(host, resource, api, object).await
+}
+
+/// Says a bad condition in an Event, once per generation and text: people watch Events sooner than conditions. Returns
+/// false when it can be said later.
+async fn tell<K: Resource<DynamicType = ()>>(host: &Host, object: &K, statement: &Statement) -> bool {
     let metadata = object.meta();
     let generation = metadata.generation.unwrap_or_default();
     let project = metadata.namespace.as_deref().map(ProjectName::new);
@@ -245,9 +256,9 @@ async fn tell<K: Resource<DynamicType = ()>>(host: &Host, object: &K, statement:
         now: host.clock.now(),
     };
     host.metrics.request("create", "events");
-    if let Err(error) = events::write(host.requests.client(), &note).await {
-        tracing::warn!(kind = %kind, error = &error as &dyn std::error::Error, "nobody told about a bad condition");
-    }
+    let Err(error) = events::write(host.requests.client(), &note).await else { return true };
+    tracing::warn!(kind = %kind, error = &error as &dyn std::error::Error, "nobody told about a bad condition");
+    error.is_refused()
 }
 
 /// Stages that a policy rules, and the names that tie with it.

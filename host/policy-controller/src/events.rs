@@ -70,6 +70,13 @@ pub struct EventError {
     source: kube::Error,
 }
 
+impl EventError {
+    /// Whether the API server said no, and would say it again.
+    pub fn is_refused(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429)
+    }
+}
+
 /// Writes an Event, once per key.
 ///
 /// # Errors

@@ -297,12 +297,12 @@ pub async fn ending_at_once(
 }
 
 /// Whether the last leader may not have come to it: then it is ours to explain, however old. It was young enough when that
-/// leader was last seen alive; what the leader had dealt with is known by its Incident.
+/// leader is last known to have watched; what the leader had dealt with is known by its Incident.
 pub fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
     host.previous_leader.is_some_and(|seen| failure.at.plus(max_age) >= seen)
 }
 
-/// Whether it became too old to act on after the last leader was seen alive and before this one came.
+/// Whether it became too old to act on after the last leader had watched and before this one came.
 fn grew_old_alone(host: &Host, failure: &Failure, max_age: u32) -> bool {
     was_missed(host, failure, max_age) && failure.at.plus(max_age) < host.leading_since
 }

@@ -68,7 +68,7 @@ pub struct Host {
     pub argocd: Option<Arc<str>>,
     /// The kill switch of the whole cluster.
     pub stopped: bool,
-    /// When the last leader was seen alive, if there ever was one.
+    /// Until when the last leader is known to have watched, if there ever was one.
     pub previous_leader: Option<Timestamp>,
     /// Since when this replica leads.
     pub leading_since: Timestamp,

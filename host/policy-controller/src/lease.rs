@@ -1,7 +1,9 @@
 //! Leadership by a `coordination.k8s.io/v1` Lease: at most one replica handles failures.
 //!
 //! In: an API client, an identity. Out: [`Lease::acquire`] waits until this replica leads and says since when nobody
-//! did; [`Lease::hold`] renews and returns when leadership is lost. Every write is guarded by resourceVersion.
+//! watched; [`Lease::hold`] renews and returns when leadership is lost. Every write is guarded by resourceVersion.
+//! That somebody led does not say that they watched: a replica may end again and again before it has seen anything. So an
+//! annotation says until when failures were looked for.
 //! A Lease alone never makes acting safe: a claim in an Incident does. Existing crates read clocks of their own or
 //! do not follow kube 5, and these two hundred lines must also run in virtual time.
 
@@ -11,6 +13,7 @@ use jiff::Timestamp as Wall;
 use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
+use policy_api::names::WATCHED;
 use policy_core::time::Timestamp;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -46,7 +49,7 @@ pub struct Wanted<'a> {
 /// What a replica learns when it becomes the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acquired {
-    /// When the last leader was seen alive; `None` on the very first start.
+    /// Until when a leader is known to have watched; `None` on the very first start.
     pub previous: Option<Timestamp>,
     /// Since when the Lease is its own, on its monotonic clock, at the latest.
     pub sent: Instant,
@@ -77,15 +80,6 @@ struct Seen {
     at: Instant,
 }
 
-/// What one wait for the Lease remembers from try to try.
-#[derive(Default)]
-struct Wait {
-    seen: Option<Seen>,
-    /// When the last leader had been seen alive before this replica first sent a Lease of its own; `Some(None)` when there
-    /// had been none. That Lease may have arrived although its answer was lost, and is then no trace of anybody's life.
-    before: Option<Option<Timestamp>>,
-}
-
 impl Lease {
     /// A Lease that a replica wants.
     pub fn new(client: kube::Client, wanted: Wanted<'_>, clock: Clock) -> Self {
@@ -107,10 +101,10 @@ impl Lease {
     /// Waits until this replica leads. Errors of the API server are logged and tried again; `waits` is told after each try
     /// whether somebody else leads, or nobody can be asked.
     pub async fn acquire(&self, waits: impl Fn(Waits)) -> Acquired {
-        let mut wait = Wait::default();
+        let mut seen: Option<Seen> = None;
         loop {
             // An answer that comes late says what was true when it was asked for.
-            match timeout(self.period(), self.try_acquire(&mut wait, Instant::now())).await {
+            match timeout(self.period(), self.try_acquire(&mut seen, Instant::now())).await {
                 Ok(Ok(Some(acquired))) => return acquired,
                 Ok(Ok(None)) => waits(Waits::ForTheLeader),
                 Err(_) => {
@@ -126,15 +120,16 @@ impl Lease {
         }
     }
 
-    /// Renews until leadership is lost that was acquired with a request of that time.
-    pub async fn hold(&self, sent: Instant) {
+    /// Renews until leadership is lost that was acquired with a request of that time. Renewals say whether this replica
+    /// watches by then.
+    pub async fn hold(&self, sent: Instant, watches: impl Fn() -> bool) {
         let (mut renewed, mut pause) = (sent, self.period());
         let mut kept = None;
         while renewed.elapsed() < self.period() * 2 {
             tokio::time::sleep(pause).await;
             let sent = Instant::now();
             // A request may hang for minutes, and by then somebody else leads.
-            match timeout_at(renewed + self.period() * 2, self.renew(&mut kept)).await {
+            match timeout_at(renewed + self.period() * 2, self.renew(&mut kept, watches())).await {
                 Ok(Ok(true)) => (renewed, pause) = (sent, self.period()),
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => {
@@ -165,19 +160,22 @@ impl Lease {
         }
     }
 
-    async fn try_acquire(&self, wait: &mut Wait, sent: Instant) -> Result<Option<Acquired>, LeaseError> {
+    async fn try_acquire(
+        &self,
+        seen: &mut Option<Seen>,
+        sent: Instant,
+    ) -> Result<Option<Acquired>, LeaseError> {
         let Some(object) = self.get().await? else {
-            wait.before = Some(None);
             return Ok(self.create().await?.then_some(Acquired { previous: None, sent }));
         };
-        let is_own = holder(&object) == Some(self.identity.as_str());
-        let free = is_own || holder(&object).is_none_or(str::is_empty);
-        if !free && !self.has_expired(&object, &mut wait.seen) {
+        let free = holder(&object).is_none_or(|holder| holder.is_empty() || holder == self.identity);
+        if !free && !self.has_expired(&object, seen) {
             return Ok(None);
         }
-        let previous = wait.before.filter(|_| is_own).unwrap_or_else(|| renew_time(&object));
-        wait.before = Some(previous);
+        let previous = watched_until(&object);
         let mut mine = object;
+        // Kept with the Lease: the answer to this write may be lost, or this replica may end before it has seen anything.
+        previous.into_iter().for_each(|previous| note_watched(&mut mine, previous));
         let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
         mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });
         Ok(self.replace(&mine).await?.map(|_| Acquired { previous, sent }))
@@ -185,9 +183,9 @@ impl Lease {
 
     /// False when somebody else leads. `kept` is the Lease as the last renewal left it, which need not be read again:
     /// whoever changed it since makes the write fail, and then it is read.
-    async fn renew(&self, kept: &mut Option<Object>) -> Result<bool, LeaseError> {
+    async fn renew(&self, kept: &mut Option<Object>, watches: bool) -> Result<bool, LeaseError> {
         if let Some(object) = kept.take() {
-            *kept = self.replace(&self.renewed(object)).await?;
+            *kept = self.replace(&self.renewed(object, watches)).await?;
             if kept.is_some() {
                 return Ok(true);
             }
@@ -196,11 +194,14 @@ impl Lease {
         if holder(&object) != Some(self.identity.as_str()) {
             return Ok(false);
         }
-        *kept = self.replace(&self.renewed(object)).await?;
+        *kept = self.replace(&self.renewed(object, watches)).await?;
         Ok(kept.is_some())
     }
 
-    fn renewed(&self, mut object: Object) -> Object {
+    fn renewed(&self, mut object: Object, watches: bool) -> Object {
+        if watches {
+            note_watched(&mut object, self.clock.now());
+        }
         let old = object.spec.take().unwrap_or_default();
         object.spec = Some(LeaseSpec {
             lease_transitions: old.lease_transitions,
@@ -274,7 +275,15 @@ fn holder(object: &Object) -> Option<&str> {
     object.spec.as_ref()?.holder_identity.as_deref()
 }
 
-fn renew_time(object: &Object) -> Option<Timestamp> {
-    let seconds = object.spec.as_ref()?.renew_time.as_ref()?.0.as_second();
-    u32::try_from(seconds).ok().map(Timestamp)
+/// Until when failures were looked for. A Lease that does not say so was held by an older version, which watched.
+fn watched_until(object: &Object) -> Option<Timestamp> {
+    let noted = object.metadata.annotations.as_ref().and_then(|all| all.get(WATCHED));
+    let noted = noted.and_then(|text| text.parse::<Wall>().ok());
+    let renewed = || Some(object.spec.as_ref()?.renew_time.as_ref()?.0);
+    u32::try_from(noted.or_else(renewed)?.as_second()).ok().map(Timestamp)
+}
+
+fn note_watched(object: &mut Object, until: Timestamp) {
+    let text = policy_api::convert::time(until).0.to_string();
+    object.metadata.annotations.get_or_insert_default().insert(WATCHED.to_owned(), text);
 }

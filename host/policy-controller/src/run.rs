@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use policy_core::classify::catalogue::Catalogue;
@@ -163,10 +164,11 @@ async fn terms(replica: &Replica) {
         let acquired = lease.acquire(waits).await;
         replica.metrics.leader.set(1);
         tracing::info!(identity = replica.options.identity, "leading");
+        let watches = AtomicBool::new(false);
         tokio::select! {
             biased;
-            () = lease.hold(acquired.sent) => {}
-            () = replica.lead(acquired.previous) => {}
+            () = lease.hold(acquired.sent, || watches.load(Ordering::Acquire)) => {}
+            () = replica.lead(acquired.previous, &watches) => {}
         }
         replica.metrics.leader.set(0);
         tracing::warn!(identity = replica.options.identity, "no longer leading");
@@ -185,8 +187,8 @@ impl Replica {
         Lease::new(self.client.clone(), wanted, self.clock.clone())
     }
 
-    /// Watches and handles until the future is dropped. Everything that it started ends with it.
-    async fn lead(&self, previous_leader: Option<Timestamp>) {
+    /// Watches and handles until the future is dropped, and says from when on. Everything that it started ends with it.
+    async fn lead(&self, previous_leader: Option<Timestamp>, watches: &AtomicBool) {
         let host = Arc::new(self.host(previous_leader));
         let mut tasks = JoinSet::new();
         let feeds = Feeds {
@@ -203,6 +205,7 @@ impl Replica {
         let basis = acceptance::refresh(&host, &self.options.namespace, None).await;
         acceptance::visit_all(&host);
         self.health.set_ready(true);
+        watches.store(true, Ordering::Release);
         tracing::info!(rules = self.options.catalogue.version(), "watching");
         tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone(), basis));
         let sweeping = Arc::clone(&host);

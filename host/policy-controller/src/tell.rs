@@ -90,7 +90,7 @@ async fn downtime(host: &Host, key: &StageKey) -> Result<(), EventError> {
     let previous = host.previous_leader.unwrap_or_default();
     let since = policy_api::convert::time(previous).0;
     let text = format!(
-        "failures of this Project happened after {since}, while Refloat was not running, and are too old to act on; \
+        "failures of this Project were missed while Refloat did not watch, from {since} on, and are too old to act on; \
          their Incidents say Expired"
     );
     host.metrics.request("create", "events");

@@ -14,7 +14,7 @@ use policy_api::crd::{ClusterFailurePolicy, ClusterPolicyModule, FailurePolicy, 
 use policy_api::select;
 use policy_core::name::ProjectName;
 
-use super::{save, tell};
+use super::publish;
 use crate::host::Host;
 use crate::modules::{self, ModuleKey, ModuleState, Unusable};
 
@@ -45,10 +45,8 @@ pub(super) async fn project_module(host: &Host, module: &PolicyModule, platform:
         let mut object = module.clone();
         object.status = Some(status);
         let api = Api::namespaced(host.requests.client().clone(), project.as_str());
-        save(host, "policymodules", &api, &object).await;
-        if let Some(unusable) = &state.unusable {
-            tell(host, module, &not_ready(unusable)).await;
-        }
+        let bad = state.unusable.as_ref().map(not_ready);
+        publish(host, "policymodules", &api, &object, bad.as_slice()).await;
     }
 }
 
@@ -60,10 +58,9 @@ pub(super) async fn cluster_module(host: &Host, module: &ClusterPolicyModule, na
     if module.status.as_ref() != Some(&status) {
         let mut object = module.clone();
         object.status = Some(status);
-        save(host, "clusterpolicymodules", &Api::all(host.requests.client().clone()), &object).await;
-        if let Some(unusable) = &state.unusable {
-            tell(host, module, &not_ready(unusable)).await;
-        }
+        let api = Api::all(host.requests.client().clone());
+        let bad = state.unusable.as_ref().map(not_ready);
+        publish(host, "clusterpolicymodules", &api, &object, bad.as_slice()).await;
     }
 }
 

@@ -13,7 +13,7 @@ use policy_api::crd::policy_body::ChainEntry;
 use policy_api::select;
 use policy_core::name::ProjectName;
 
-use super::{accepted_modules, save, settings_digest, tell};
+use super::{accepted_modules, publish, settings_digest};
 use crate::host::Host;
 
 /// What was found about a ClusterFailurePolicy.
@@ -81,12 +81,8 @@ pub(super) async fn say(host: &Host, judged: &Judged, in_force: &[ClusterFailure
     }
     let mut object = policy.clone();
     object.status = Some(status);
-    let is_saved =
-        save(host, "clusterfailurepolicies", &Api::all(host.requests.client().clone()), &object).await;
-    for statement in &bad {
-        tell(host, policy, statement).await;
-    }
-    is_saved
+    let api = Api::all(host.requests.client().clone());
+    publish(host, "clusterfailurepolicies", &api, &object, &bad).await
 }
 
 /// How many Projects a policy is about, and the names of those whose default claims one of them with the same priority.
