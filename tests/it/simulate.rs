@@ -166,8 +166,9 @@ fn a_run_is_a_function_of_scenario_and_seed() -> Outcome {
     Ok(())
 }
 
-/// What holds whatever gets lost: no failure is left without an incident, none has several, and nothing is delivered that
-/// would not be without the trouble. What comes late may come too late for the scenario, so other expectations need not hold.
+/// What holds whatever gets lost: there are incidents if there is to be one, never more than without the trouble, and nothing
+/// is delivered that would not be without it. What comes late may come too late for the scenario, so other expectations need
+/// not hold.
 fn does_no_harm(scenario: &Scenario, played: &Played) -> Outcome {
     let (expected, facts) = (&scenario.expect, &played.facts);
     let is_doubled = scenario.timeline.iter().any(|moment| moment.next_create == Some(Accident::Twice));

@@ -406,16 +406,30 @@ async fn webhooks_rename_refuse_and_can_be_down() {
     let alice = server.client(&User::new("alice"));
     assert_eq!(code(promotions(&alice).create(&params, &promotion(json!({"name": "y"}))).await), 403);
 
-    // However a request fares: what counts is whether they are down when it is carried out.
-    for fate in [Fate::Normal, Fate::Late(Duration::from_secs(1)), Fate::AnswerLate(Duration::from_secs(1))] {
-        server.set_webhooks_down(true);
+    // However a request fares, what counts is whether they are down when it is carried out. Half a second later they have
+    // changed.
+    let create = async |name: &str, fate: Fate, are_down: bool| {
         server.set_faults(move |_: &Arrival<'_>| fate.clone());
-        let error = promotions(&admin).create(&params, &promotion(json!({"name": "z"}))).await.unwrap_err();
-        assert!(
-            error.to_string().contains("failed calling webhook \"promotion.kargo.akuity.io\""),
-            "{error}"
-        );
+        server.set_webhooks_down(are_down);
+        let change = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.set_webhooks_down(!are_down);
+        };
+        let (api, params) = (promotions(&admin), PostParams::default());
+        let sent = promotion(json!({"name": name}));
+        let (created, ()) = tokio::join!(api.create(&params, &sent), change);
+        created.map_err(|error| error.to_string())
+    };
+    let second = Duration::from_secs(1);
+    for (name, fate) in [("a", Fate::Normal), ("b", Fate::AnswerLate(second)), ("c", Fate::Twice(second))] {
+        let error = create(name, fate.clone(), true).await.unwrap_err();
+        assert!(error.contains("failed calling webhook \"promotion.kargo.akuity.io\""), "{fate:?}: {error}");
     }
+    create("d", Fate::Late(second), true).await.unwrap();
+    create("e", Fate::Late(second), false).await.unwrap_err();
+    wait(2).await;
+    server.set_faults(|_: &Arrival<'_>| Fate::Normal);
+    server.set_webhooks_down(true);
     let status = json!({"status": {"phase": "Failed"}});
     promotions(&admin).patch_status("prod.x", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
     maps(&admin).create(&params, &map("free")).await.unwrap();

@@ -70,7 +70,10 @@ impl Case {
     pub async fn load(host: &Host, key: &StageKey, name: &str) -> Result<Option<Self>, CaseError> {
         host.metrics.request("get", "incidents");
         let object = api(host, key).get_opt(name).await.map_err(|source| error("read", key, name, source))?;
-        object.map(|object| Self::of(object, key)).transpose()
+        let Some(object) = object else { return Ok(None) };
+        // The answer to its creation may have been lost, and with it what it begins with.
+        let accepted = object.status.is_none().then(|| host.policies.accepted(key)).flatten();
+        Ok(Some(Self { accepted, ..Self::of(object, key)? }))
     }
 
     /// Opens the incident of a failure. Its name comes from the failure, so whoever is second gets the first one's.

@@ -94,14 +94,20 @@ pub async fn decide(
         records::Decided { ruling, context: &context, asked: &asked, planned: &planned, mode: rules.mode };
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
-    remember_calls(host, key, ruling, scene, &asked).await.map_err(DecideError::Remember)?;
-    if let Err(error) = tell::decision(host, key, case, &scene.stage, &planned.writes).await {
-        // The next try is another record, and finds a free number at once.
-        case.state.n_decisions = number;
-        case.save(host, key).await.map_err(DecideError::Case)?;
-        return Err(DecideError::Tell(error));
-    }
+    let remembered = remember_calls(host, key, ruling, scene, &asked).await.map_err(DecideError::Remember);
+    let told = match remembered {
+        Ok(()) => {
+            let told = tell::decision(host, key, case, &scene.stage, &planned.writes).await;
+            told.map_err(DecideError::Tell)
+        }
+        Err(error) => Err(error),
+    };
+    // Whatever comes of it, the next record finds a free number at once.
     case.state.n_decisions = number;
+    if let Err(error) = told {
+        case.save(host, key).await.map_err(DecideError::Case)?;
+        return Err(error);
+    }
     remember(case, &context, &asked, &planned);
     enter(host, case, scene, &asked, &planned.writes, &name);
     if let Some(closed) = &case.state.closed {

@@ -147,12 +147,15 @@ fn delivery(
     prepared(case, scene, attempt)
 }
 
-/// The number of the next attempt: one whose label no Promotion carries. Attempts of an Incident that was deleted left
-/// their Promotions behind, and the next Incident of the same name must not take them for its own.
+/// The number of the next attempt: one whose label no Promotion carries, and that the Stage does not remember. Attempts of an
+/// Incident that was deleted left their Promotions behind, and the next Incident of the same name must neither take them for
+/// its own nor be counted as them.
 fn next_number(case: &Case, scene: &Scene) -> u32 {
     let is_taken = |number: u32| {
         let id = policy_api::names::attempt_id(case.name(), number);
-        scene.promotions.iter().any(|one| one.labels.get(policy_api::names::ATTEMPT) == Some(&id))
+        let mut remembered = scene.memory.deliveries.iter();
+        remembered.any(|one| one.incident == *case.name() && one.attempt == number)
+            || scene.promotions.iter().any(|one| one.labels.get(policy_api::names::ATTEMPT) == Some(&id))
     };
     let first = case.state.attempts.last().map_or(1, |last| last.number.saturating_add(1));
     (first..u32::MAX).find(|number| !is_taken(*number)).unwrap_or(u32::MAX)

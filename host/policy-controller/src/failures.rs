@@ -39,10 +39,16 @@ pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
         return Attention { now: true, look_again: None, polls: false };
     };
     let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    let has_news = wanted(host, key, ruling, &found).any(|failure| {
-        let is_left_alone = failure.at < oldest && host.memory.leaves_alone(&failure.id);
-        !is_left_alone && is_news(host, key, &promotions, failure)
-    });
+    let mut has_news = false;
+    for failure in wanted(host, key, ruling, &found) {
+        let is_old = failure.at < oldest;
+        if !(is_old && host.memory.leaves_alone(&failure.id)) && is_news(host, key, &promotions, failure) {
+            has_news = true;
+            if !is_old {
+                host.memory.owe(&failure.id);
+            }
+        }
+    }
     let may_be_stuck = found.wants_run && may_refresh_or_ask(ruling);
     Attention { now: has_news || may_be_stuck, look_again: found.look_again, polls: may_be_stuck }
 }
@@ -279,30 +285,46 @@ pub async fn ending_at_once(
     scene: &Scene,
     case: &Case,
 ) -> Result<Option<Ending>, VisitError> {
-    let incident = &case.state;
-    if incident.n_decisions > 0 || !incident.attempts.is_empty() {
+    let root = &case.state.root;
+    if !is_undecided(case) {
         return Ok(None);
     }
-    if let Answerable::Lost(ending) = answerable(host, key, scene, &incident.root).await? {
+    if let Answerable::Lost(ending) = answerable(host, key, scene, root).await? {
         return Ok(Some(ending));
     }
     let max_age = ruling.rules.max_age_seconds;
-    if incident.opened.since(incident.root.at) > max_age {
-        let message = "it happened while nobody watched, and is too old to act on";
-        return Ok(Some(Ending::new(Resolution::Expired, tell::DOWNTIME, message)));
-    }
+    let was_old = case.state.opened.since(root.at) > max_age;
+    let message = "it happened while nobody watched, and is too old to act on";
+    let ending = || Ending::new(Resolution::Expired, tell::DOWNTIME, message);
+    Ok((was_old && was_missed(host, root, max_age)).then(ending))
+}
+
+/// How an incident ends that could have been decided about before an outage of ours or in it, and was not: nobody waits for
+/// that any more. What Kargo kept waiting is not meant, however long.
+pub fn too_late_to_decide(host: &Host, key: &StageKey, ruling: &Ruling, case: &Case) -> Option<Ending> {
+    let (max_age, opened) = (ruling.rules.max_age_seconds, case.state.opened);
+    let outage = host.previous_leader.map_or(0, |watched| host.leading_since.since(watched));
+    let is_late = opened < host.leading_since && host.clock.now().since(opened) > max_age;
+    let waited = case.state.refresh.is_some() || host.memory.waited(key, case.name());
     let message = "nobody could decide about it in time, and it is too late now";
-    let ending = || Ending::new(Resolution::Expired, "TooLate", message);
-    Ok(grew_old_alone(host, &incident.root, max_age).then(ending))
+    (is_undecided(case) && outage > max_age && is_late && !waited)
+        .then(|| Ending::new(Resolution::Expired, "TooLate", message))
 }
 
-/// Whether the last leader may not have come to it: then it is ours to explain, however old. It was young enough when that
-/// leader is last known to have watched; what the leader had dealt with is known by its Incident.
-pub fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
-    host.previous_leader.is_some_and(|seen| failure.at.plus(max_age) >= seen)
+fn is_undecided(case: &Case) -> bool {
+    case.state.n_decisions == 0 && case.state.attempts.is_empty()
 }
 
-/// Whether it became too old to act on after the last leader had watched and before this one came.
-fn grew_old_alone(host: &Host, failure: &Failure, max_age: u32) -> bool {
-    was_missed(host, failure, max_age) && failure.at.plus(max_age) < host.leading_since
+/// Whether the last leader may not have come to it, and this one was not there: then it is ours to explain, however old. It
+/// was young enough when that leader is last known to have watched; what that one had dealt with is known by its Incident.
+fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
+    failure.at < host.leading_since
+        && host.previous_leader.is_some_and(|watched| failure.at.plus(max_age) >= watched)
+}
+
+/// Whether it is too old to act on and nobody owes an explanation: it was too old when it was first seen, and no outage of
+/// ours is why.
+pub fn is_left_alone(host: &Host, failure: &Failure, max_age: u32) -> bool {
+    let is_old = host.clock.now().since(failure.at) > max_age;
+    is_old && !was_missed(host, failure, max_age) && !host.memory.owes(&failure.id)
 }

@@ -179,8 +179,9 @@ impl Feeds {
         };
         let woken = self.stores.change(|known| match change {
             Change::All(list) => {
+                let before = std::mem::take(&mut known.stages);
                 known.stages = list.iter().filter_map(read).collect();
-                known.stages.keys().cloned().collect()
+                then_or_now(&before, &known.stages)
             }
             Change::Applied(stage) => read(&stage).map_or_else(Vec::new, |(key, snapshot)| {
                 known.stages.insert(key.clone(), snapshot);
@@ -206,11 +207,11 @@ impl Feeds {
         };
         let woken = self.stores.change(|known| match change {
             Change::All(list) => {
-                known.promotions = BTreeMap::new();
+                let before = std::mem::take(&mut known.promotions);
                 for (key, snapshot) in list.iter().filter_map(read) {
                     known.promotions.entry(key).or_default().insert(snapshot.name.clone(), snapshot);
                 }
-                known.promotions.keys().cloned().collect()
+                then_or_now(&before, &known.promotions)
             }
             Change::Applied(promotion) => read(&promotion).map_or_else(Vec::new, |(key, snapshot)| {
                 known.promotions.entry(key.clone()).or_default().insert(snapshot.name.clone(), snapshot);
@@ -264,14 +265,14 @@ impl Feeds {
         };
         let woken = self.stores.change(|known| match change {
             Change::All(list) => {
-                known.incidents = BTreeMap::new();
+                let before = std::mem::take(&mut known.incidents);
                 for incident in list {
                     if let Some(key) = key(&incident) {
                         let name = incident.name_any();
                         known.incidents.entry(key).or_default().insert(name, Arc::new(incident));
                     }
                 }
-                known.incidents.keys().cloned().collect()
+                then_or_now(&before, &known.incidents)
             }
             Change::Applied(incident) => key(&incident).map_or_else(Vec::new, |key| {
                 let name = incident.name_any();
@@ -338,6 +339,11 @@ impl Feeds {
             self.wake(self.stores.stage_keys(project));
         }
     }
+}
+
+/// Stages of which a new list has something or the last one had: what vanished while a watch was broken has no event.
+fn then_or_now<T>(then: &BTreeMap<StageKey, T>, now: &BTreeMap<StageKey, T>) -> Vec<StageKey> {
+    then.keys().chain(now.keys()).cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn has_faults(record: &StageRecord) -> bool {

@@ -4,6 +4,7 @@
 //! only this process can know: since when it has watched somebody's claim.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +90,9 @@ pub struct Memory {
     ignored: Mutex<BTreeSet<FailureId>>,
     failed_visits: Mutex<BTreeMap<StageKey, u32>>,
     orphans: Mutex<BTreeMap<StageKey, Instant>>,
+    owed: Mutex<BTreeSet<FailureId>>,
+    waited: Mutex<BTreeSet<(StageKey, IncidentName)>>,
+    has_caught_up: AtomicBool,
 }
 
 impl Memory {
@@ -114,6 +118,44 @@ impl Memory {
     /// A policy rules the Stage.
     pub fn is_ruled(&self, key: &StageKey) {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// A failure wants an Incident and was seen in time: it gets one, however long that takes.
+    pub fn owe(&self, failure: &FailureId) {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).insert(failure.clone());
+    }
+
+    /// Whether a failure was seen in time that has no Incident yet.
+    pub fn owes(&self, failure: &FailureId) -> bool {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).contains(failure)
+    }
+
+    /// It has one.
+    pub fn owe_no_more(&self, failure: &FailureId) {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).remove(failure);
+    }
+
+    /// An incident waits for Kargo.
+    pub fn waits(&self, key: &StageKey, incident: &IncidentName) {
+        let waiting = (key.clone(), incident.clone());
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner).insert(waiting);
+    }
+
+    /// Whether this process has seen an incident wait for Kargo.
+    pub fn waited(&self, key: &StageKey, incident: &IncidentName) -> bool {
+        let waiting = (key.clone(), incident.clone());
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner).contains(&waiting)
+    }
+
+    /// What there was to do when this process became the leader has been done once.
+    pub fn catch_up(&self) {
+        self.has_caught_up.store(true, Ordering::Release);
+    }
+
+    /// Whether nobody but this process need look at failures of before: it has caught up, and no visit has to be repeated.
+    pub fn has_caught_up(&self) -> bool {
+        self.has_caught_up.load(Ordering::Acquire)
+            && self.failed_visits.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// A visit to a Stage was finished.

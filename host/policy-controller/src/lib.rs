@@ -28,6 +28,7 @@ pub mod host;
 pub mod lease;
 pub mod metrics;
 pub mod modules;
+pub mod orphans;
 pub mod policies;
 pub mod queue;
 pub mod records;

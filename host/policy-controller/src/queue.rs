@@ -107,6 +107,11 @@ impl Queue {
         })
     }
 
+    /// Whether nothing waits and nobody has anything in hand.
+    pub fn is_calm(&self) -> bool {
+        self.with(|state| state.waiting.is_empty() && state.busy.is_empty())
+    }
+
     /// Whether there is nothing to do, now or later.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -79,6 +79,11 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    /// Whether no further decision of this incident can be kept.
+    pub fn is_for_ever(&self) -> bool {
+        matches!(self, Self::NoNumber { .. })
+    }
+
     /// Whether trying again cannot help: the record is gone, or holds what no version of ours has written.
     pub fn is_final(&self) -> bool {
         match self {

@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use policy_core::classify::catalogue::Catalogue;
@@ -164,11 +163,11 @@ async fn terms(replica: &Replica) {
         let acquired = lease.acquire(waits).await;
         replica.metrics.leader.set(1);
         tracing::info!(identity = replica.options.identity, "leading");
-        let watches = AtomicBool::new(false);
+        let host = Arc::new(replica.host(acquired.previous));
         tokio::select! {
             biased;
-            () = lease.hold(acquired.sent, || watches.load(Ordering::Acquire)) => {}
-            () = replica.lead(acquired.previous, &watches) => {}
+            () = lease.hold(acquired.sent, || host.memory.has_caught_up()) => {}
+            () = replica.lead(Arc::clone(&host)) => {}
         }
         replica.metrics.leader.set(0);
         tracing::warn!(identity = replica.options.identity, "no longer leading");
@@ -187,9 +186,8 @@ impl Replica {
         Lease::new(self.client.clone(), wanted, self.clock.clone())
     }
 
-    /// Watches and handles until the future is dropped, and says from when on. Everything that it started ends with it.
-    async fn lead(&self, previous_leader: Option<Timestamp>, watches: &AtomicBool) {
-        let host = Arc::new(self.host(previous_leader));
+    /// Watches and handles until the future is dropped. Everything that it started ends with it.
+    async fn lead(&self, host: Arc<Host>) {
         let mut tasks = JoinSet::new();
         let feeds = Feeds {
             client: self.client.clone(),
@@ -205,7 +203,9 @@ impl Replica {
         let basis = acceptance::refresh(&host, &self.options.namespace, None).await;
         acceptance::visit_all(&host);
         self.health.set_ready(true);
-        watches.store(true, Ordering::Release);
+        if host.queue.is_calm() {
+            host.memory.catch_up();
+        }
         tracing::info!(rules = self.options.catalogue.version(), "watching");
         tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone(), basis));
         let sweeping = Arc::clone(&host);
@@ -295,6 +295,9 @@ impl Drop for Turn<'_> {
             self.host.queue.push_at(self.key.clone(), tokio::time::Instant::now() + pause);
         }
         self.host.queue.done(self.key);
+        if self.host.queue.is_calm() {
+            self.host.memory.catch_up();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::doubles;
 use crate::failures::{self, Answerable};
 use crate::host::{Host, Next};
 use crate::metrics::in_project;
+use crate::orphans;
 use crate::policies::Ruling;
 use crate::queue::StageKey;
 use crate::scene::{self, Scene, SceneError};
@@ -29,13 +30,10 @@ use crate::tell;
 use crate::waits;
 
 /// How often something is looked at that no watch tells about.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How long a new incident waits for a module that cannot be used: sources are asked every 30 s, so that one failed
-/// read after a change of leader does not hand an incident off.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long an incident waits for a module that cannot be used, from its opening or from a change of leader on: sources
+/// are asked every 30 s, so that one failed read does not hand it off.
 const MODULES_WITHIN_SECONDS: u32 = 120;
-/// How long a Stage with open incidents may be without a policy before they are handed over: an edit or a replacement of
-/// the policy takes less.
-const ORPHANED_FOR: Duration = Duration::from_secs(60);
 /// Decisions that one incident may have. A policy may ask to wait as often as it likes, at least 10 s each time, and each
 /// decision leaves a record of up to 64 KiB.
 const MAX_DECISIONS: u32 = 100;
@@ -86,7 +84,7 @@ pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
 }
 
 /// Errors of a visit beside the one that it ends with.
-fn log_others(key: &StageKey, errors: &[VisitError]) {
+pub(crate) fn log_others(key: &StageKey, errors: &[VisitError]) {
     for error in errors {
         tracing::warn!(stage = %key, error = error as &dyn std::error::Error, "one more that failed");
     }
@@ -94,7 +92,7 @@ fn log_others(key: &StageKey, errors: &[VisitError]) {
 
 async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     let Some(ruling) = host.policies.ruling(key) else {
-        return orphans(host, key).await;
+        return orphans::close_all(host, key).await;
     };
     host.memory.is_ruled(key);
     let attention = failures::attention(host, key, &ruling);
@@ -103,7 +101,7 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     }
     let scene = scene::read(host, key, &ruling.rules.capture_outputs).await;
     let Some(scene) = scene.map_err(|error| VisitError::Scene(key.clone(), error))? else {
-        return orphans(host, key).await;
+        return orphans::close_all(host, key).await;
     };
     let found = failures::in_scene(host, &ruling, &scene);
     let mut next = look_again(host, found.look_again);
@@ -156,7 +154,7 @@ fn look_again(host: &Host, time: Option<Timestamp>) -> Next {
 }
 
 /// Names of the Stage's open incidents, oldest first.
-fn open_incidents(host: &Host, key: &StageKey) -> Vec<String> {
+pub(crate) fn open_incidents(host: &Host, key: &StageKey) -> Vec<String> {
     host.stores.with(|known| {
         let all = known.incidents.get(key).into_iter().flatten();
         let open =
@@ -175,12 +173,9 @@ async fn open(
     scene: &Scene,
     mut failure: Failure,
 ) -> Result<Next, VisitError> {
-    let now = host.clock.now();
-    let max_age = ruling.rules.max_age_seconds;
-    let is_old = now.since(failure.at) > max_age;
     // A Promotion does not say which Stage of its name it was for, and the next one may be another.
     failure.stage_uid.get_or_insert_with(|| scene.stage.uid.clone());
-    if is_old && !failures::was_missed(host, &failure, max_age) {
+    if failures::is_left_alone(host, &failure, ruling.rules.max_age_seconds) {
         if host.memory.leave_alone(&failure.id) {
             host.metrics.ignored.get_or_create(&in_project(&key.project, "older-than-maximum-age")).inc();
             tracing::info!(stage = %key, failure = %failure.summary, "left alone: older than the maximum age");
@@ -195,6 +190,7 @@ async fn open(
     let mut case = Case::open(host, key, &failure, Some(ruling.policy.clone()), accepted)
         .await
         .map_err(|error| VisitError::Case(key.clone(), error))?;
+    host.memory.owe_no_more(&failure.id);
     host.checkpoints.passed(Step::Opened);
     if case.state.closed.is_some() {
         return Ok(Next::Await);
@@ -267,7 +263,7 @@ async fn advance(
                 .map_err(|error| VisitError::Scene(key.clone(), error))?,
         };
         let Some(scene) = scene else {
-            return stage_gone(host, key, case).await;
+            return orphans::stage_gone(host, key, case).await;
         };
         if let Some(double) = doubles::find(case, &scene) {
             return doubles::tell(host, key, case, &scene, &double).await;
@@ -325,6 +321,7 @@ async fn undecided(
     }
     match settle::settle(&case.state.current, &scene.stage, &scene.promotions) {
         Settled::NotYet { because } => {
+            host.memory.waits(key, case.name());
             return waits::unsettled(host, key, ruling, case, scene, &because).await;
         }
         Settled::Overtaken { by } => {
@@ -334,11 +331,15 @@ async fn undecided(
         }
         Settled::Yes => host.checkpoints.passed(Step::Settled),
     }
+    if let Some(ending) = failures::too_late_to_decide(host, key, ruling, case) {
+        return close(host, key, case, &scene.stage, ending).await.map(Some);
+    }
     let failure = case.state.current.clone();
     if let Some(next) = waits::refreshed(host, key, ruling, case, scene, found, &failure).await? {
         return Ok(Some(next));
     }
-    if !ruling.is_complete() && host.clock.now().since(case.state.opened) < MODULES_WITHIN_SECONDS {
+    let since = case.state.opened.max(host.leading_since);
+    if !ruling.is_complete() && host.clock.now().since(since) < MODULES_WITHIN_SECONDS {
         tracing::info!(stage = %key, "a module of the chain cannot be used yet");
         return Ok(Some(Next::After(LOOK_AGAIN)));
     }
@@ -347,16 +348,21 @@ async fn undecided(
         let ending = Ending::new(Resolution::Exhausted, "DecisionsSpent", message);
         return close(host, key, case, &scene.stage, ending).await.map(Some);
     }
-    decide::decide(host, key, ruling, case, scene)
-        .await
-        .map_err(|error| VisitError::Decide(key.clone(), error))?;
+    match decide::decide(host, key, ruling, case, scene).await {
+        Ok(()) => {}
+        Err(decide::DecideError::Record(error)) if error.is_for_ever() => {
+            let ending = Ending::new(Resolution::Exhausted, "DecisionsSpent", error.to_string());
+            return close(host, key, case, &scene.stage, ending).await.map(Some);
+        }
+        Err(error) => return Err(VisitError::Decide(key.clone(), error)),
+    }
     if let Some(closed) = &case.state.closed {
         count_closed(host, key, closed.resolution);
     }
     Ok(None)
 }
 
-fn count_closed(host: &Host, key: &StageKey, resolution: Resolution) {
+pub(crate) fn count_closed(host: &Host, key: &StageKey, resolution: Resolution) {
     host.metrics.closed.get_or_create(&in_project(&key.project, resolution.text())).inc();
 }
 
@@ -419,54 +425,6 @@ pub(crate) async fn close(
         count_closed(host, key, closed.resolution);
     }
     host.checkpoints.passed(Step::Closed);
-    Ok(Next::Await)
-}
-
-/// Closes what is open in a Stage that is gone, or that no policy rules any more.
-async fn orphans(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
-    let open = open_incidents(host, key);
-    if open.is_empty() {
-        return Ok(Next::Await);
-    }
-    let stage = host.stores.with(|known| known.stages.get(key).cloned());
-    if stage.is_none() && exists(host, key).await? {
-        tracing::warn!(stage = %key, "its incidents wait: the Stage is there and cannot be understood");
-        return Ok(Next::After(LOOK_AGAIN));
-    }
-    if stage.is_some() && host.memory.orphaned_for(key) < ORPHANED_FOR {
-        return Ok(Next::After(ORPHANED_FOR));
-    }
-    for name in open {
-        let case =
-            Case::load(host, key, &name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-        let Some(mut case) = case.filter(|case| case.state.closed.is_none()) else { continue };
-        match &stage {
-            Some(stage) => {
-                let message = "no policy rules this Stage any more";
-                let ending = Ending::new(Resolution::HandedOff, "NoPolicy", message);
-                close(host, key, &mut case, stage, ending).await?;
-            }
-            None => {
-                stage_gone(host, key, &mut case).await?;
-            }
-        }
-    }
-    Ok(Next::Await)
-}
-
-/// Whether the Stage exists, whether or not it can be understood.
-async fn exists(host: &Host, key: &StageKey) -> Result<bool, VisitError> {
-    match host.requests.stage::<serde_json::Value>(key).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(source) => Err(VisitError::Scene(key.clone(), SceneError::Read { key: key.clone(), source })),
-    }
-}
-
-async fn stage_gone(host: &Host, key: &StageKey, case: &mut Case) -> Result<Next, VisitError> {
-    case.close(Ending::new(Resolution::StageGone, "", "the Stage does not exist any more"), host.clock.now());
-    case.save(host, key).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-    count_closed(host, key, Resolution::StageGone);
     Ok(Next::Await)
 }
 

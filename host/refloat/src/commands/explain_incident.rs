@@ -110,7 +110,7 @@ fn what_became(outcome: &Outcome) -> String {
         Outcome::Aborted => "aborted".to_owned(),
         Outcome::Refused(by) => format!("refused by {by}"),
         Outcome::Postponed(by) => format!("put off by {by}"),
-        Outcome::Superseded => "overtaken".to_owned(),
+        Outcome::Superseded => "no longer followed".to_owned(),
         Outcome::Observed => "observed only".to_owned(),
     }
 }
