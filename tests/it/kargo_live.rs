@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_secs(720);
 /// What is played, and how many times faster than the file says.
 const PLAYED: &[(&str, u32)] = &[
     ("bad-freight", 15),
+    ("channel-with-a-typo", 10),
     ("controller-dies", 10),
     ("deployed-but-lost", 5),
     ("exhausted", 3),
@@ -86,6 +87,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("create-lost", REQUESTS),
     ("created-twice", REQUESTS),
     ("downtime", UNSCALED),
+    ("cooldown", UNSCALED),
     ("kargo-hangs", HANGS),
     ("kargo-hangs-for-a-while", HANGS),
     ("kargo-unknown", "this Kargo has its own definitions"),

@@ -177,7 +177,11 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     state.timer = status
         .timer
         .as_ref()
-        .map(|timer| Timer { at: timestamp(&timer.next_at), cause: timer.cause.clone() });
+        .map(|TimerRecord { next_at, cause, by_policy }| Timer {
+            at: timestamp(next_at),
+            cause: cause.clone(),
+            by_policy: *by_policy,
+        });
     state.refresh = status
         .refresh
         .as_ref()
@@ -205,7 +209,11 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.timer = state
         .timer
         .as_ref()
-        .map(|timer| TimerRecord { next_at: time(timer.at), cause: cut(&timer.cause, 1024) });
+        .map(|Timer { at, cause, by_policy }| TimerRecord {
+            next_at: time(*at),
+            cause: cut(cause, 1024),
+            by_policy: *by_policy,
+        });
     status.refresh = state
         .refresh
         .as_ref()

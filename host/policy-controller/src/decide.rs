@@ -177,10 +177,10 @@ async fn gather(
     }))
 }
 
-/// The failure as this decision is asked about it: a timer that came due asks under its own trigger.
+/// The failure as this decision is asked about it: a wait that a policy asked for asks under its own trigger.
 fn trigger_of(case: &Case) -> policy_core::failure::Failure {
     let mut failure = case.state.current.clone();
-    if case.state.timer.is_some() {
+    if case.state.timer.as_ref().is_some_and(|timer| timer.by_policy) {
         failure.trigger = policy_core::failure::Trigger::Timer;
     }
     failure
@@ -346,7 +346,9 @@ fn enter(host: &Host, case: &mut Case, scene: &Scene, asked: &Asked, writes: &[W
                     seen: Seen::of(&scene.stage),
                 });
             }
-            Write::Timer { at, cause } => case.state.timer = Some(Timer { at: *at, cause: cause.clone() }),
+            Write::Timer { at, cause, by_policy } => {
+                case.state.timer = Some(Timer { at: *at, cause: cause.clone(), by_policy: *by_policy });
+            }
             Write::Close { resolution, reason, message } => {
                 case.close(Ending::new(*resolution, reason.clone(), message.clone()), host.clock.now());
             }

@@ -200,7 +200,7 @@ pub fn write(write: &Write, now: Timestamp) -> String {
             )
         }
         Write::Refresh { stage } => format!("refresh Stage `{stage}`"),
-        Write::Timer { at, cause } => format!("ask again in {}: {cause}", format_duration(at.since(now))),
+        Write::Timer { at, cause, .. } => format!("ask again in {}: {cause}", format_duration(at.since(now))),
         Write::Send { message } => format!("send ({}): {}", word(&message.severity), message.title),
         Write::Event { reason, note } => format!("Event {reason}: {note}"),
         Write::Keep { facts } => format!("keep {} facts in the record", facts.len()),

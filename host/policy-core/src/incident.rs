@@ -181,6 +181,9 @@ pub struct Timer {
     pub at: Timestamp,
     /// What is waited for.
     pub cause: String,
+    /// Whether a policy asked for the wait; else the host put a delivery off.
+    #[serde(default)]
+    pub by_policy: bool,
 }
 
 /// A delivery to a Stage in the last 24 hours, whichever incident asked for it. Comes from the StageRecord, which is

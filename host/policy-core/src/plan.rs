@@ -67,7 +67,7 @@ pub fn plan(decision: &Decision, verdicts: &[ActionVerdict], input: &Input<'_>) 
                 if is_only_backoff(verdict) {
                     next = next.or(deliver(action, *until, input, &mut writes));
                 } else {
-                    next = next.or(Some(Next::Write(Write::Timer { at: *until, cause: because.clone() })));
+                    next = next.or(Some(Next::Write(put_off(*until, because.clone()))));
                 }
             }
             Verdict::Refuse { .. } => refused(action, verdict, input, &mut writes),
@@ -163,7 +163,8 @@ fn allowed(action: &Action, input: &Input<'_>, writes: &mut Vec<Write>) -> Optio
         Operation::Retry { .. } | Operation::Rollback { .. } => deliver(action, input.now, input, writes),
         Operation::Wait { seconds, cause } => {
             let pause = (*seconds).clamp(Rules::MIN_BACKOFF_SECONDS, Rules::MAX_WAIT_SECONDS);
-            Some(Next::Write(Write::Timer { at: input.now.plus(pause), cause: explain::line(cause) }))
+            let (at, cause) = (input.now.plus(pause), explain::line(cause));
+            Some(Next::Write(Write::Timer { at, cause, by_policy: true }))
         }
         Operation::Notify(text) => {
             send(text.clone(), input, writes);
@@ -244,7 +245,9 @@ fn is_only_backoff(verdict: &ActionVerdict) -> bool {
 }
 
 fn refused(action: &Action, verdict: &ActionVerdict, input: &Input<'_>, writes: &mut Vec<Write>) {
-    if action.operation.kind().is_communication() || is_only_list(verdict) {
+    // A message that nobody gets must not vanish without a word, as with a channel that has a typo in it.
+    let is_unsaid = action.operation.kind().is_communication() && !is_by(verdict, "G13");
+    if is_unsaid || is_only_list(verdict) {
         return;
     }
     let reason = if explain::is_held_back_by_mode(verdict) { "WouldHave" } else { "ActionRefused" };
@@ -286,7 +289,12 @@ fn after_refusals(decision: &Decision, verdicts: &[ActionVerdict], input: &Input
             return close(*resolution, reason, text);
         }
     }
-    Write::Timer { at: input.now.plus(ASK_AGAIN_SECONDS), cause: text }
+    put_off(input.now.plus(ASK_AGAIN_SECONDS), text)
+}
+
+/// A delivery waits, and the policies are asked about the failure anew.
+fn put_off(at: Timestamp, cause: String) -> Write {
+    Write::Timer { at, cause, by_policy: false }
 }
 
 /// How a refusal ends an incident, the first row that applies. What is not listed (G7, G8, G9) says that the facts

@@ -81,6 +81,10 @@ pub enum Write {
         at: Timestamp,
         /// What is waited for.
         cause: String,
+        /// Whether the policy asked for the wait, and is asked again because of it; else a delivery was put off, and it is
+        /// asked about the failure anew.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_policy: bool,
     },
     /// Send a message.
     Send {

@@ -184,9 +184,22 @@ impl<'a, G: Ground> Play<'a, G> {
                 play.wait_until_held(on, freight, stage.verification).await?;
             }
         }
+        play.wait_until_calm().await?;
         let script = script::named(scenario, &scenario.script, &play.names);
         play.director.change(|now| *now = script);
         Ok(play)
+    }
+
+    /// Kargo may have promoted by itself what a Stage is to hold, and goes on with that: it is part of the set-up, too.
+    async fn wait_until_calm(&self) -> Result<(), PlayError> {
+        let until = Instant::now() + self.ground.patience();
+        while Instant::now() < until {
+            if self.ground.look(self.project(), &people::CALM, people::is_calm).await? {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
     }
 
     fn project(&self) -> &'a str {

@@ -215,6 +215,10 @@ fn incident(old: &Value, new: &Value) -> Vec<(String, String)> {
         let (stage, trigger) = (text(new, "/spec/failure/stage"), text(new, "/spec/failure/trigger"));
         entries.push(("refloat".to_owned(), format!("opens an incident of `{stage}`: {trigger}")));
     }
+    if text(new, "/status/timer/nextAt") != text(old, "/status/timer/nextAt") {
+        let cause = text(new, "/status/timer/cause");
+        entries.extend((!cause.is_empty()).then(|| ("refloat".to_owned(), format!("waits: {cause}"))));
+    }
     if let (Some(closed), None) = (new.pointer("/status/closed"), old.pointer("/status/closed")) {
         let reason = match text(closed, "/reason") {
             "" => String::new(),

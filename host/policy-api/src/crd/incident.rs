@@ -307,6 +307,10 @@ pub struct Timer {
     /// What is waited for.
     #[schemars(length(max = 1024))]
     pub cause: String,
+    /// Whether a policy asked for the wait and is told that it is over. Otherwise a delivery was put off, and the policies are
+    /// asked about the failure anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_policy: bool,
 }
 
 /// A refresh of the Stage.
