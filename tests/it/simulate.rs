@@ -101,6 +101,25 @@ fn a_quiet_controller_asks_for_little() -> Outcome {
     Ok(())
 }
 
+/// The Promotion ends while Kargo's webhooks are down, so that Kargo cannot say where the Freight is.
+const WHILE_DOWN: &str = "
+title: Webhooks stay away
+world: {stages: [{name: test, verification: true, holds: [v1]}], freight: [{name: v1}, {name: v2}]}
+script: {promotions: [{freight: v2, steps: {push: {after: {takes: 3m, then: {succeed: {}}}}}}]}
+timeline: [{at: 0s, promote: {stage: test, freight: v2}}, {at: 1m, webhooks: down}]
+until: 20m
+";
+
+/// Ever longer pauses: 13 tries in the first 15 s (`kargo-live` 7), and then five more in a quarter of an hour.
+#[test]
+fn kargo_tries_again_with_growing_pauses() -> Outcome {
+    let scenario: Scenario = serde_saphyr::from_str(WHILE_DOWN)?;
+    let requests = play(&scenario, 0, &engine()?)?.requests;
+    let failed = requests.resource("freights").filter(|request| request.code == 500).len();
+    ensure!((15..=20).contains(&failed), "Kargo tried {failed} times");
+    Ok(())
+}
+
 /// Those whose story is about what a real API server decides: admission, schemas, guarded updates, rights. Writes are
 /// counted from its audit log.
 const ON_A_REAL_SERVER: [&str; 11] = [

@@ -117,8 +117,9 @@ impl Controllers {
         let errors = self.stages.get(key).map_or(0, |memory| memory.errors);
         let (then, errors) = match end {
             End::Failed => (Then::Retries, errors.saturating_add(1)),
-            End::Done if effects.is_empty() || effects.iter().any(is_new_run) => (Then::Rests, 0),
-            // Whether its writes were refused is not known yet.
+            End::Done if effects.is_empty() => (Then::Rests, 0),
+            // Whether its writes are refused is not known yet.
+            End::Done if effects.iter().any(is_new_run) => (Then::Rests, errors),
             End::Done => (Then::Again, errors),
         };
         self.stages.insert(key.clone(), Memory { seen, at, then, errors });

@@ -174,14 +174,11 @@ pub fn incident_state(incident: &Incident) -> Result<IncidentState, ConvertError
     state.rule.clone_from(&status.rule);
     state.n_decisions = status.decisions_total;
     state.pending = status.pending.as_ref().map(|pending| reader.pending(pending)).transpose()?;
-    state.timer = status
-        .timer
-        .as_ref()
-        .map(|TimerRecord { next_at, cause, by_policy }| Timer {
-            at: timestamp(next_at),
-            cause: cause.clone(),
-            by_policy: *by_policy,
-        });
+    state.timer = status.timer.as_ref().map(|TimerRecord { next_at, cause, by_policy }| Timer {
+        at: timestamp(next_at),
+        cause: cause.clone(),
+        by_policy: *by_policy,
+    });
     state.refresh = status
         .refresh
         .as_ref()
@@ -206,14 +203,11 @@ pub fn apply(status: &mut IncidentStatus, state: &IncidentState) {
     status.decided = state.decided.as_ref().map(|id| id.as_str().to_owned());
     status.rule = state.rule.as_deref().map(|rule| cut(rule, 128));
     status.pending = state.pending.as_ref().map(pending_record);
-    status.timer = state
-        .timer
-        .as_ref()
-        .map(|Timer { at, cause, by_policy }| TimerRecord {
-            next_at: time(*at),
-            cause: cut(cause, 1024),
-            by_policy: *by_policy,
-        });
+    status.timer = state.timer.as_ref().map(|Timer { at, cause, by_policy }| TimerRecord {
+        next_at: time(*at),
+        cause: cut(cause, 1024),
+        by_policy: *by_policy,
+    });
     status.refresh = state
         .refresh
         .as_ref()

@@ -130,7 +130,8 @@ fn incident() -> IncidentState {
         record: "prod-record".to_owned(),
         seen: Seen { last_promotion: Some("p".into()), collection: Some("c".to_owned()), verification: None },
     });
-    state.timer = Some(Timer { at: Timestamp(1_790_000_050), cause: "the queue".to_owned(), by_policy: true });
+    state.timer =
+        Some(Timer { at: Timestamp(1_790_000_050), cause: "the queue".to_owned(), by_policy: true });
     state.decisions.push(PastDecision {
         at_unix_seconds: Timestamp(1_790_000_011),
         trigger: Trigger::Timer,

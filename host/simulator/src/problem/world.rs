@@ -103,6 +103,16 @@ fn of_stage(scenario: &Scenario, n: usize) -> Vec<Problem> {
             problems.push(Problem::new(&path, message, "name the Stage before it"));
         }
     }
+    if stage.after.iter().all(|upstream| *upstream != stage.name) && is_after_itself(scenario, stage) {
+        let message = format!("Stage `{}` comes after itself, by way of others", stage.name);
+        problems.push(Problem::new(format!("{path}.after"), message, "let Freight flow in one direction"));
+    }
+    if stage.steps.is_empty() {
+        let message = format!("Stage `{}` has no steps, and a control flow Stage is not played", stage.name);
+        let help =
+            "leave `steps` out for the usual one, and let the Stages behind it follow the Stages before it";
+        problems.push(Problem::new(format!("{path}.steps"), message, help));
+    }
     for (i, warehouse) in stage.warehouses.iter().enumerate() {
         problems.extend(unknown_warehouse(scenario, &format!("{path}.warehouses[{i}]"), warehouse));
     }
@@ -119,6 +129,17 @@ fn of_stage(scenario: &Scenario, n: usize) -> Vec<Problem> {
     problems
 }
 
+/// Whether Freight would have to be in a Stage before it gets there.
+fn is_after_itself(scenario: &Scenario, stage: &StageSpec) -> bool {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![stage]);
+    while let Some(one) = open.pop() {
+        for upstream in one.after.iter().filter(|name| seen.insert(*name)) {
+            open.extend(scenario.world.stages.iter().filter(|stage| stage.name == *upstream));
+        }
+    }
+    seen.contains(&stage.name)
+}
+
 /// What a Stage holds at the beginning it must be able to get: the set-up promotes it, Stage by Stage.
 fn of_holds(scenario: &Scenario, stage: &StageSpec, before: &[StageSpec], path: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -130,6 +151,16 @@ fn of_holds(scenario: &Scenario, stage: &StageSpec, before: &[StageSpec], path: 
         if !is_there && scenario.piece(freight).is_some() {
             let message = format!("Freight `{freight}` appears only later");
             problems.push(Problem::new(&path, message, "name it under `world.freight`"));
+        }
+        let origin = |name: &str| scenario.piece(name).map(|piece| scenario.warehouse_of(piece));
+        let other = stage.holds.iter().take(i).find(|other| origin(other) == origin(freight));
+        if let (Some(other), Some(warehouse)) = (other, origin(freight)) {
+            let message = format!("Freight `{freight}` and `{other}` both come from Warehouse `{warehouse}`");
+            problems.push(Problem::new(
+                &path,
+                message,
+                "a Stage holds one piece of each; name the newer one",
+            ));
         }
         let mut upstream = before.iter().filter(|one| stage.after.contains(&one.name));
         if !stage.after.is_empty() && !upstream.any(|one| one.holds.contains(freight)) {
