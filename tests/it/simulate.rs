@@ -101,6 +101,36 @@ fn a_quiet_controller_asks_for_little() -> Outcome {
     Ok(())
 }
 
+/// For two hours an incident waits and nothing else happens. One look every 30 s would be 240 of them.
+#[test]
+fn an_incident_that_waits_is_looked_at_less_and_less() -> Outcome {
+    let scenario = read(&repository().join("tests/scenarios/kargo-hangs.yaml"))?;
+    let requests = play(&scenario, 0, &engine()?)?.requests;
+    let looks = requests.verb("get").resource("stages").by_user(CONTROLLER).len();
+    ensure!((20..=120).contains(&looks), "the Stage was read {looks} times");
+    Ok(())
+}
+
+/// What seeds have found once, and how many of them look for it again: a double that opened several incidents, webhooks
+/// that were up, failures of an outage that were forgotten, endings that became decisions.
+const FOUND: [&str; 5] =
+    ["created-twice", "webhooks-down-long", "downtime", "policy-replaced", "retry-due-while-down"];
+const FINDERS: u64 = 45;
+
+#[test]
+fn what_seeds_have_found_does_not_come_back() -> Outcome {
+    let engine = engine()?;
+    for name in FOUND {
+        let scenario = read(&repository().join(format!("tests/scenarios/{name}.yaml")))?;
+        for seed in 1..=FINDERS {
+            let played = play(&scenario, seed, &engine)?;
+            let differences = &played.differences;
+            ensure!(differences.is_empty(), "seed {seed} of `{name}` differs: {differences:?}");
+        }
+    }
+    Ok(())
+}
+
 /// The Promotion ends while Kargo's webhooks are down, so that Kargo cannot say where the Freight is.
 const WHILE_DOWN: &str = "
 title: Webhooks stay away

@@ -94,13 +94,11 @@ pub async fn decide(
         records::Decided { ruling, context: &context, asked: &asked, planned: &planned, mode: rules.mode };
     let (name, number) = records::write(host, key, case, &record).await.map_err(DecideError::Record)?;
     host.checkpoints.passed(Step::Recorded);
-    let remembered = remember_calls(host, key, ruling, scene, &asked).await.map_err(DecideError::Remember);
-    let told = match remembered {
+    let told = match remember_calls(host, key, ruling, scene, &asked).await {
         Ok(()) => {
-            let told = tell::decision(host, key, case, &scene.stage, &planned.writes).await;
-            told.map_err(DecideError::Tell)
+            tell::decision(host, key, case, &scene.stage, &planned.writes).await.map_err(DecideError::Tell)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(DecideError::Remember(error)),
     };
     // Whatever comes of it, the next record finds a free number at once.
     case.state.n_decisions = number;

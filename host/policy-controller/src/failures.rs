@@ -2,7 +2,8 @@
 //!
 //! In: the stores for a cheap look, or a scene that was read live. Out: what one look finds, what of it is news, and who
 //! answers for it already. What ends badly always wants an Incident; what goes on for too long wants one if a policy
-//! asks for it, or if the host can help by itself. Everything else is counted once and left alone.
+//! asks for it, or if the host can help by itself. Everything else is counted once and left alone. Of some incidents nobody
+//! is asked: those end at once, or because an outage made it too late.
 
 use policy_api::crd::Incident;
 use policy_core::context::{ActorKind, Mode, Outcome};
@@ -38,15 +39,16 @@ pub fn attention(host: &Host, key: &StageKey, ruling: &Ruling) -> Attention {
     let Some((found, promotions)) = in_stores(host, key, ruling) else {
         return Attention { now: true, look_again: None, polls: false };
     };
-    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
+    let is_old = |failure: &Failure| is_old(host, failure, ruling.rules.max_age_seconds);
     let mut has_news = false;
     for failure in wanted(host, key, ruling, &found) {
-        let is_old = failure.at < oldest;
-        if !(is_old && host.memory.leaves_alone(&failure.id)) && is_news(host, key, &promotions, failure) {
-            has_news = true;
-            if !is_old {
-                host.memory.owe(&failure.id);
-            }
+        let is_left_alone = is_old(failure) && host.memory.leaves_alone(&failure.id);
+        if is_left_alone || !is_news(host, key, &promotions, failure) {
+            continue;
+        }
+        has_news = true;
+        if !is_old(failure) {
+            host.memory.owe(&failure.id);
         }
     }
     let may_be_stuck = found.wants_run && may_refresh_or_ask(ruling);
@@ -114,8 +116,8 @@ fn wanted<'a>(
 
 /// What is old was counted or explained by now, and needs no look at every change of the Stage.
 pub fn leave_old_ones_alone(host: &Host, ruling: &Ruling, found: &Found) {
-    let oldest = host.clock.now().minus(ruling.rules.max_age_seconds);
-    for failure in found.failures.iter().filter(|failure| failure.at < oldest) {
+    let max_age = ruling.rules.max_age_seconds;
+    for failure in found.failures.iter().filter(|failure| is_old(host, failure, max_age)) {
         host.memory.leave_alone(&failure.id);
     }
 }
@@ -325,6 +327,9 @@ fn was_missed(host: &Host, failure: &Failure, max_age: u32) -> bool {
 /// Whether it is too old to act on and nobody owes an explanation: it was too old when it was first seen, and no outage of
 /// ours is why.
 pub fn is_left_alone(host: &Host, failure: &Failure, max_age: u32) -> bool {
-    let is_old = host.clock.now().since(failure.at) > max_age;
-    is_old && !was_missed(host, failure, max_age) && !host.memory.owes(&failure.id)
+    is_old(host, failure, max_age) && !was_missed(host, failure, max_age) && !host.memory.owes(&failure.id)
+}
+
+fn is_old(host: &Host, failure: &Failure, max_age: u32) -> bool {
+    host.clock.now().since(failure.at) > max_age
 }

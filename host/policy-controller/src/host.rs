@@ -83,6 +83,15 @@ pub struct Host {
     pub fullness: Fullness,
 }
 
+impl Host {
+    /// What there was to do when this process became the leader has been done once, if nothing is left to do now.
+    pub fn catch_up(&self) {
+        if self.queue.is_calm() {
+            self.memory.has_caught_up.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// What only this process knows. Lost in a restart without harm.
 #[derive(Default)]
 pub struct Memory {
@@ -145,11 +154,6 @@ impl Memory {
     pub fn waited(&self, key: &StageKey, incident: &IncidentName) -> bool {
         let waiting = (key.clone(), incident.clone());
         self.waited.lock().unwrap_or_else(PoisonError::into_inner).contains(&waiting)
-    }
-
-    /// What there was to do when this process became the leader has been done once.
-    pub fn catch_up(&self) {
-        self.has_caught_up.store(true, Ordering::Release);
     }
 
     /// Whether nobody but this process need look at failures of before: it has caught up, and no visit has to be repeated.

@@ -175,7 +175,9 @@ impl Lease {
         let previous = watched_until(&object);
         let mut mine = object;
         // Kept with the Lease: the answer to this write may be lost, or this replica may end before it has seen anything.
-        previous.into_iter().for_each(|previous| note_watched(&mut mine, previous));
+        if let Some(previous) = previous {
+            note_watched(&mut mine, previous);
+        }
         let transitions = mine.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
         mine.spec = Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..self.spec() });
         Ok(self.replace(&mine).await?.map(|_| Acquired { previous, sent }))

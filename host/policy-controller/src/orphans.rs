@@ -11,7 +11,7 @@ use crate::case::{Case, Ending};
 use crate::host::{Host, Next};
 use crate::queue::StageKey;
 use crate::scene::SceneError;
-use crate::visit::{LOOK_AGAIN, VisitError, close, count_closed, log_others, open_incidents};
+use crate::visit::{LOOK_AGAIN, VisitError, close, count_closed, last_of, open_case, open_incidents};
 
 /// How long a Stage with open incidents may be without a policy before they are handed over: an edit or a replacement of
 /// the policy takes less.
@@ -38,9 +38,7 @@ pub async fn close_all(host: &Host, key: &StageKey) -> Result<Next, VisitError> 
     for name in open {
         failed.extend(close_one(host, key, &name, stage.as_deref()).await.err());
     }
-    let Some(last) = failed.pop() else { return Ok(Next::Await) };
-    log_others(key, &failed);
-    Err(last)
+    last_of(key, failed).map_or(Ok(Next::Await), Err)
 }
 
 async fn close_one(
@@ -49,8 +47,7 @@ async fn close_one(
     name: &str,
     stage: Option<&StageSnapshot>,
 ) -> Result<(), VisitError> {
-    let case = Case::load(host, key, name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-    let Some(mut case) = case.filter(|case| case.state.closed.is_none()) else { return Ok(()) };
+    let Some(mut case) = open_case(host, key, name).await? else { return Ok(()) };
     match stage {
         Some(stage) => {
             let message = "no policy rules this Stage any more";

@@ -203,9 +203,7 @@ impl Replica {
         let basis = acceptance::refresh(&host, &self.options.namespace, None).await;
         acceptance::visit_all(&host);
         self.health.set_ready(true);
-        if host.queue.is_calm() {
-            host.memory.catch_up();
-        }
+        host.catch_up();
         tracing::info!(rules = self.options.catalogue.version(), "watching");
         tasks.spawn(accept(Arc::clone(&host), self.options.namespace.clone(), basis));
         let sweeping = Arc::clone(&host);
@@ -295,9 +293,7 @@ impl Drop for Turn<'_> {
             self.host.queue.push_at(self.key.clone(), tokio::time::Instant::now() + pause);
         }
         self.host.queue.done(self.key);
-        if self.host.queue.is_calm() {
-            self.host.memory.catch_up();
-        }
+        self.host.catch_up();
     }
 }
 

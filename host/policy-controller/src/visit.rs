@@ -83,8 +83,15 @@ pub async fn visit(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
     }
 }
 
+/// The last of several errors, when the others are logged.
+pub(crate) fn last_of(key: &StageKey, mut failed: Vec<VisitError>) -> Option<VisitError> {
+    let last = failed.pop()?;
+    log_others(key, &failed);
+    Some(last)
+}
+
 /// Errors of a visit beside the one that it ends with.
-pub(crate) fn log_others(key: &StageKey, errors: &[VisitError]) {
+fn log_others(key: &StageKey, errors: &[VisitError]) {
     for error in errors {
         tracing::warn!(stage = %key, error = error as &dyn std::error::Error, "one more that failed");
     }
@@ -128,9 +135,7 @@ async fn handle(host: &Host, key: &StageKey) -> Result<Next, VisitError> {
             Err(error) => failed.push(error),
         }
     }
-    let Some(last) = failed.pop() else { return Ok(next) };
-    log_others(key, &failed);
-    Err(last)
+    last_of(key, failed).map_or(Ok(next), Err)
 }
 
 /// Moves the open incident of that name on.
@@ -141,11 +146,16 @@ async fn go_on(
     name: &str,
     first: Option<Scene>,
 ) -> Result<Next, VisitError> {
-    let case = Case::load(host, key, name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
-    match case.filter(|case| case.state.closed.is_none()) {
+    match open_case(host, key, name).await? {
         Some(mut case) => advance(host, key, ruling, &mut case, first).await,
         None => Ok(Next::Await),
     }
+}
+
+/// The incident of that name, if it is open.
+pub(crate) async fn open_case(host: &Host, key: &StageKey, name: &str) -> Result<Option<Case>, VisitError> {
+    let case = Case::load(host, key, name).await.map_err(|error| VisitError::Case(key.clone(), error))?;
+    Ok(case.filter(|case| case.state.closed.is_none()))
 }
 
 /// One wake-up for the time at which something would become a failure.

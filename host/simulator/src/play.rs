@@ -184,22 +184,23 @@ impl<'a, G: Ground> Play<'a, G> {
                 play.wait_until_held(on, freight, stage.verification).await?;
             }
         }
-        play.wait_until_calm().await?;
+        // Kargo may have promoted by itself what a Stage is to hold, and goes on with that: it is part of the set-up, too.
+        play.becomes(&people::CALM, people::is_calm).await?;
         let script = script::named(scenario, &scenario.script, &play.names);
         play.director.change(|now| *now = script);
         Ok(play)
     }
 
-    /// Kargo may have promoted by itself what a Stage is to hold, and goes on with that: it is part of the set-up, too.
-    async fn wait_until_calm(&self) -> Result<(), PlayError> {
+    /// Looks every second until it is so; false when it does not come.
+    async fn becomes(&self, kinds: &[Looked], is_so: impl Fn(&View<'_>) -> bool) -> Result<bool, PlayError> {
         let until = Instant::now() + self.ground.patience();
         while Instant::now() < until {
-            if self.ground.look(self.project(), &people::CALM, people::is_calm).await? {
-                break;
+            if self.ground.look(self.project(), kinds, &is_so).await? {
+                return Ok(true);
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+        Ok(false)
     }
 
     fn project(&self) -> &'a str {
@@ -228,13 +229,10 @@ impl<'a, G: Ground> Play<'a, G> {
     }
 
     async fn wait_until_held(&self, on: Stage<'_>, freight: &str, verified: bool) -> Result<(), PlayError> {
-        let (until, name) = (Instant::now() + self.ground.patience(), self.names.name(freight));
-        while Instant::now() < until {
-            let holds = |view: &View<'_>| people::holds(view, on.name, name, verified);
-            if self.ground.look(on.project, &[Looked::Stages], holds).await? {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
+        let name = self.names.name(freight);
+        let holds = |view: &View<'_>| people::holds(view, on.name, name, verified);
+        if self.becomes(&[Looked::Stages], holds).await? {
+            return Ok(());
         }
         let kinds = [Looked::Stages, Looked::Promotions];
         let why = self.ground.look(on.project, &kinds, |view| people::why_not_held(view, on.name)).await?;
